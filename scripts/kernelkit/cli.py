@@ -1,0 +1,98 @@
+"""What every script shares: the parser, list options, output, progress, and errors as exit codes.
+
+A script is a docstring, `build_parser()` and `main(argv=None) -> int`:
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return cli.run(build_parser(), _run, argv)
+
+`_run(args)` returns an exit code or None (0), and raises KernelkitError for everything it can name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from kernelkit.errors import EXIT_OK, KernelkitError
+
+T = TypeVar("T")
+
+EXIT_CODES = (
+    "exit codes: 0 ok, 1 checks failed, 2 usage, 3 missing dependency or device, "
+    "4 nothing selected, 5 timeout"
+)
+
+
+def parser(doc: str | None, *, examples: str = "") -> argparse.ArgumentParser:
+    """A strict parser (no abbreviations) with `--json`; `doc` is the script's docstring."""
+    made = argparse.ArgumentParser(
+        description=(doc or "").strip(),
+        epilog="\n\n".join(part for part in (examples.strip(), EXIT_CODES) if part),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "--json", action="store_true", help="print one JSON document on stdout, all else on stderr"
+    )
+    return made
+
+
+def names(text: str) -> list[str]:
+    """Comma-separated names; an empty name is an error."""
+    values = [part.strip() for part in text.split(",")]
+    if not all(values):
+        raise argparse.ArgumentTypeError(f"empty name in {text!r}; expected a,b,c")
+    return values
+
+
+def positive_ints(text: str) -> list[int]:
+    """Comma-separated positive integers without repetition."""
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not integers: {text!r}; expected e.g. 1,2,4") from None
+    if any(value < 1 for value in values):
+        raise argparse.ArgumentTypeError(f"below 1: {text!r}; expected e.g. 1,2,4")
+    return list(dict.fromkeys(values))
+
+
+def run(
+    made: argparse.ArgumentParser,
+    body: Callable[[argparse.Namespace], int | None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse `argv`, run `body`, and turn a KernelkitError into one line and its exit code."""
+    args = made.parse_args(argv)
+    try:
+        return body(args) or EXIT_OK
+    except KernelkitError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        say("interrupted; what was written is complete, run the same command again to go on")
+        return 130
+    except BrokenPipeError:
+        return EXIT_OK
+
+
+def say(text: str) -> None:
+    """A line for the person: stderr, so that stdout stays one document under --json."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def emit(document: object, *, as_json: bool, text: str = "") -> None:
+    """The result on stdout: one JSON document, or the text form."""
+    if as_json:
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    elif text:
+        print(text)
+
+
+def progress(items: Iterable[T], *, what: str, total: int | None = None) -> Iterable[T]:
+    """A progress bar on stderr; silent where stderr is no terminal."""
+    from tqdm import tqdm
+
+    return tqdm(items, desc=what, total=total, file=sys.stderr, disable=None, leave=False)

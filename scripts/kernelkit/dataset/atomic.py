@@ -1,0 +1,85 @@
+"""Writes that are whole or not there: temporary file in the same folder, fsync, os.replace."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".kernelkit-tmp"  # a reader skips such files; a killed run may leave one
+
+
+def write_bytes(path: Path, data: bytes) -> bool:
+    """Write `data` to `path`. False, and no write, where the file already holds just that."""
+    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=TEMPORARY_SUFFIX)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return True
+
+
+def write_text(path: Path, text: str) -> bool:
+    """Write UTF-8 `text` to `path`; see `write_bytes`."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def append_lines(path: Path, lines: list[str]) -> None:
+    """Append whole lines under a lock, in one write, fsynced.
+
+    A file whose last line was cut off by a kill gets a newline first, so that the cut line
+    never swallows a whole one.
+    """
+    if not lines:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = "".join(line.rstrip("\n") + "\n" for line in lines).encode("utf-8")
+    with open(path, "ab+") as file, locked(file.fileno()):
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                data = b"\n" + data
+        os.write(file.fileno(), data)
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def locked(descriptor: int) -> Iterator[None]:
+    """An exclusive advisory lock on an open file (POSIX; elsewhere no lock exists)."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover - Windows
+        yield
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename durable. Some file systems refuse to fsync a folder: then it is not."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,12 @@
+"""RMSNorm: x / sqrt(mean(x^2) + eps) * weight, in float32, cast once at the end."""
+
+import torch
+
+EPS = 1e-6
+
+
+@torch.no_grad()
+def run(hidden_states, weight):
+    x = hidden_states.to(torch.float32)
+    normed = x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + EPS)
+    return (normed * weight.to(torch.float32)).to(hidden_states.dtype)

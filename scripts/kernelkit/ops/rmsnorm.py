@@ -1,0 +1,126 @@
+"""rmsnorm: RMSNorm, with a fused residual addition, and Gemma's form of both.
+
+    rmsnorm_h{hidden_size}                 gemma_rmsnorm_h{hidden_size}
+    fused_add_rmsnorm_h{hidden_size}       gemma_fused_add_rmsnorm_h{hidden_size}
+
+The name does not carry eps, which is a constant of the reference. A definition whose name is held
+by one with another eps is written as `{name}_eps{eps}`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from kernelkit.dataset.definition import Definition
+from kernelkit.dataset.tags import fi_api_tag
+from kernelkit.models.parallelism import Parallelism
+from kernelkit.ops import base, references
+from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
+
+if TYPE_CHECKING:
+    from kernelkit.models.spec import ModelSpec
+
+
+class RmsNorm(OpFamily):
+    """Normalisation over the last axis."""
+
+    op_type = "rmsnorm"
+
+    def derive(
+        self, spec: ModelSpec, parallel: Parallelism, page_sizes: Sequence[int]
+    ) -> Iterator[Variant]:
+        """The layer norms, MLA's rank norms and the per-head q/k norm; no norm is sharded."""
+        if spec.norm_kind not in ("rmsnorm", "gemma_rmsnorm"):
+            return
+        gemma = spec.norm_kind == "gemma_rmsnorm"
+        yield self.variant(spec.hidden_size, spec.norm_eps, fused=False, gemma=gemma)
+        yield self.variant(spec.hidden_size, spec.norm_eps, fused=True, gemma=gemma)
+        sizes = []
+        if spec.mla is not None:
+            sizes += [spec.mla.q_lora_rank, spec.mla.kv_lora_rank]
+        if spec.attention is not None and spec.attention.qk_norm == "per_head":
+            sizes.append(spec.attention.head_dim)
+        for size in dict.fromkeys(size for size in sizes if size and size != spec.hidden_size):
+            yield self.variant(size, spec.norm_eps, fused=False, gemma=gemma)
+
+    def variant(self, hidden_size: int, eps: float, *, fused: bool, gemma: bool) -> Variant:
+        """The definition and its name under another eps."""
+        definition = self.definition(hidden_size, eps, fused=fused, gemma=gemma)
+        return Variant(definition, f"{definition.name}_eps{eps:.0e}".replace("e-0", "e-"))
+
+    def definition(
+        self, hidden_size: int, eps: float, *, fused: bool = False, gemma: bool = False
+    ) -> Definition:
+        """One definition of the family."""
+        kind = ("gemma_" if gemma else "") + ("fused_add_" if fused else "") + "rmsnorm"
+        rows = "batch_size hidden_size"
+        inputs = {"hidden_states": base.tensor(rows, "bfloat16")}
+        if fused:
+            inputs["residual"] = base.tensor(rows, "bfloat16")
+        factor = "1 + weight" if gemma else "weight"
+        inputs["weight"] = base.tensor(
+            "hidden_size", "bfloat16", f"The norm multiplies by {factor}."
+        )
+        title = "RMSNorm of hidden_states + residual" if fused else "RMSNorm"
+        return Definition(
+            name=f"{kind}_h{hidden_size}",
+            description=f"{title} over {hidden_size} elements, factor {factor}, epsilon {eps:g}.",
+            op_type=self.op_type,
+            tags=(["fused"] if fused else []) + [fi_api_tag(f"flashinfer.norm.{kind}")],
+            axes={
+                "batch_size": base.var("Number of rows (tokens)."),
+                "hidden_size": base.const(hidden_size),
+            },
+            inputs=inputs,
+            outputs={"output": base.tensor(rows, "bfloat16")},
+            reference=references.source(kind, EPS=eps),
+        )
+
+    def semantics(self, definition: Definition) -> dict[str, object]:
+        """The epsilon that the reference adds, also in references written by others."""
+        return {"eps": read_eps(definition.reference)}
+
+    def cost(self, definition: Definition, axes: Axes, inputs: Inputs | None = None) -> Cost:
+        """Every tensor moves once; square, sum, scale, weight: 4 FLOPs an element (5 fused)."""
+        elements = axes["batch_size"] * definition.const_axes["hidden_size"]
+        per_element = 5 if "residual" in definition.inputs else 4
+        return Cost(base.all_bytes(definition, axes), per_element * elements)
+
+    def tolerance(self, definition: Definition) -> Tolerance:
+        """One bfloat16 rounding (2^-8) of slack; the dataset's tests allow 8e-3 and 1e-2."""
+        return Tolerance(atol=8e-3, rtol=1e-2)
+
+    def small_axes(self, definition: Definition) -> dict[str, int]:
+        """Three rows."""
+        return {"batch_size": 3}
+
+    def flashinfer_call(self, definition: Definition) -> FlashInferCall:
+        """`flashinfer.norm.*`; the template names its inputs as the API does."""
+        import torch
+
+        kind, size = definition.name.split("_h")[0], definition.const_axes["hidden_size"]
+        rows = torch.empty(3, size, dtype=torch.bfloat16, device="meta")
+        kwargs = {"input": rows, "weight": rows[0]}
+        if "residual" in definition.inputs:
+            kwargs["residual"] = rows
+        return FlashInferCall(f"flashinfer.norm.{kind}", kwargs)
+
+
+def read_eps(reference: str) -> float | None:
+    """The epsilon of a reference's text: a constant named like eps, else one added in a call."""
+    tree = ast.parse(reference)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            for target in node.targets:
+                if isinstance(target, ast.Name) and target.id.lower() in ("eps", "epsilon"):
+                    return float(node.value.value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            if isinstance(node.right, ast.Constant) and isinstance(node.right.value, float):
+                return node.right.value
+    return None
+
+
+FAMILY = RmsNorm()

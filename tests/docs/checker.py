@@ -1,0 +1,280 @@
+"""Find what a document promises and the repository does not keep.
+
+Commands in bash, sh and console fences are cut into words and parsed with the real parser of the
+script that they name. Flags, paths, links and skill names in the running text are looked up.
+Each `find_*` function takes a Document and returns Problems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts"
+
+# A placeholder in a documented command, and a value of its type.
+PLACEHOLDERS = {
+    "<definition>": "rmsnorm_h4096",
+    "<dataset>": "tmp/flashinfer-trace",
+    "<config>": "config.json",
+    "<org/name>": "meta-llama/Llama-3.1-8B",
+    "<model>": "llama-3.1-8b",
+    "<op-type>": "rmsnorm",
+    "<dir>": "out/x",
+    "<file>": "out/x.html",
+    "<author>": "someone",
+    "<url>": "https://example.org/x.git",
+}
+# Foreign programs that a document may call, and why.
+FOREIGN = {
+    "git": "to clone and to see changes",
+    "cd": "to enter the checkout",
+    "export": "to set a switch",
+    "pip": "to install the pack into an environment of one's own",
+    "source": "to enter a virtual environment",
+    "ls": "to look",
+    "cat": "to look",
+    "pytest": "to run chosen tests",
+    "hf": "to log in to the hub",
+}
+FENCES = ("bash", "sh", "console")
+_FENCE = re.compile(r"^```(\w*)\s*$")
+_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+_REPO_PATH = re.compile(r"^(?:scripts|tests|templates|\.claude|\.ci)/[\w./{}*-]+$")
+_SKILL = re.compile(r"(?<![\w/.])/([a-z]+(?:-[a-z]+)+)\b")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A broken promise and where it stands."""
+
+    place: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command line of a document, joined over `\\` line ends."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A Markdown file: its text, and where its relative links start."""
+
+    path: Path
+    text: str
+
+    def place(self, line: int) -> str:
+        """`file:line`, the file as the repository names it."""
+        with contextlib.suppress(ValueError):
+            return f"{self.path.relative_to(ROOT)}:{line}"
+        return f"{self.path.name}:{line}"
+
+    def lines(self) -> Iterator[tuple[int, str, str | None]]:
+        """Each line with its number and the language of the fence that it stands in, if any."""
+        language: str | None = None
+        for number, line in enumerate(self.text.splitlines(), start=1):
+            fence = _FENCE.match(line.strip())
+            if fence:
+                language = (fence.group(1) or "text") if language is None else None
+                continue
+            yield number, line, language
+
+    def prose(self) -> Iterator[tuple[int, str]]:
+        """The lines outside fences."""
+        return ((number, line) for number, line, language in self.lines() if language is None)
+
+
+def documents() -> list[Document]:
+    """Every Markdown file that a person or an agent reads."""
+    paths = [ROOT / "README.md", ROOT / "CLAUDE.md"]
+    paths += sorted((ROOT / ".claude").rglob("*.md")) + sorted((ROOT / "templates").rglob("*.md"))
+    return [Document(path, path.read_text(encoding="utf-8")) for path in paths]
+
+
+def commands(document: Document) -> list[Command]:
+    """The commands of the document's shell fences."""
+    found: list[Command] = []
+    pending: tuple[int, str] | None = None
+    for number, line, language in document.lines():
+        if language not in FENCES:
+            continue
+        text = line.strip().removeprefix("$ ")
+        if not text or text.startswith("#"):
+            continue
+        start, joined = pending if pending else (number, "")
+        joined = f"{joined} {text}".strip()
+        if joined.endswith("\\"):
+            pending = (start, joined[:-1].rstrip())
+            continue
+        pending = None
+        found.append(Command(start, joined))
+    return found
+
+
+def split(command: str) -> list[list[str]]:
+    """The simple commands of a line, cut at `&&`, `||`, `;` and `|`; redirections dropped."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    parts: list[list[str]] = [[]]
+    skip_next = False
+    for word in lexer:
+        if word in ("&&", "||", ";", "|"):
+            parts.append([])
+        elif word in (">", ">>", "<", "2>", "&>"):
+            skip_next = True
+        elif skip_next:
+            skip_next = False
+        else:
+            parts[-1].append(word)
+    return [_without_assignments(part) for part in parts if part]
+
+
+def _without_assignments(words: list[str]) -> list[str]:
+    while words and re.match(r"^[A-Za-z_]\w*=", words[0]):
+        words = words[1:]
+    return words
+
+
+@cache
+def parser_of(script: str) -> argparse.ArgumentParser:
+    """The real parser of scripts/{script}.py. Raises FileNotFoundError."""
+    path = SCRIPTS / f"{script}.py"
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    spec = importlib.util.spec_from_file_location(f"documented_{script}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.build_parser()
+
+
+def find_bad_commands(document: Document) -> list[Problem]:
+    """Commands of an absent script, with arguments that do not parse, or of an unknown program."""
+    problems = []
+    for command in commands(document):
+        for words in split(command.text):
+            if words and (message := _problem_of(words)):
+                problems.append(Problem(document.place(command.line), message))
+    return problems
+
+
+def _problem_of(words: list[str]) -> str | None:
+    filled = [PLACEHOLDERS.get(word, word) for word in words]
+    if unknown := [word for word in filled if re.fullmatch(r"<[^<>]+>", word)]:
+        return f"unknown placeholder {unknown[0]}"
+    program, *arguments = filled
+    if program in ("python", "python3") and arguments:
+        return _problem_of_script(arguments)
+    if program == "bash" and arguments:
+        return None if (ROOT / arguments[0]).is_file() else f"no such file: {arguments[0]}"
+    return None if program in FOREIGN else f"unknown program {program!r}"
+
+
+def _problem_of_script(arguments: list[str]) -> str | None:
+    if arguments[0] == "-m" and arguments[1:2] and arguments[1] in ("pytest", "venv", "pip"):
+        return None
+    match = re.fullmatch(r"scripts/(\w+)\.py", arguments[0])
+    if not match:
+        return f"not a script of this repository: {arguments[0]}"
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
+            parser_of(match.group(1)).parse_args(arguments[1:])
+    except FileNotFoundError:
+        return f"no such script: {arguments[0]}"
+    except SystemExit as stop:
+        if stop.code not in (0, None):
+            return f"{arguments[0]}: {output.getvalue().strip().splitlines()[-1]}"
+    return None
+
+
+def find_unknown_flags(document: Document) -> list[Problem]:
+    """Flags in running text that no parser of a script named in the document has."""
+    known = _flags_of_document(document)
+    return [
+        Problem(document.place(number), f"no script named here has {flag}")
+        for number, line in document.prose()
+        for code in _CODE.findall(line)
+        for flag in _FLAG.findall(code)
+        if flag not in known
+    ]
+
+
+def _flags_of_document(document: Document) -> set[str]:
+    flags = {"--help"}
+    for script in set(re.findall(r"scripts/(\w+)\.py", document.text)):
+        with contextlib.suppress(FileNotFoundError):
+            for action in parser_of(script)._actions:
+                flags.update(action.option_strings)
+    for script in set(re.findall(r"scripts/(\w+\.sh)", document.text)):
+        if (SCRIPTS / script).is_file():
+            flags.update(_FLAG.findall((SCRIPTS / script).read_text(encoding="utf-8")))
+    return flags
+
+
+def find_dead_paths(document: Document) -> list[Problem]:
+    """Relative links and paths of this repository, in code spans, that lead nowhere."""
+    problems = []
+    for number, line in document.prose():
+        for target in _LINK.findall(line):
+            if re.match(r"^(https?:|mailto:|#)", target):
+                continue
+            if not (document.path.parent / target.split("#")[0]).exists():
+                problems.append(Problem(document.place(number), f"dead link {target}"))
+        for code in _CODE.findall(line):
+            path = code.split()[0].split("::")[0]
+            if _REPO_PATH.match(path) and not _exists(path):
+                problems.append(Problem(document.place(number), f"no such path {path}"))
+    return problems
+
+
+def _exists(path: str) -> bool:
+    if "{" in path or "*" in path:
+        return any(ROOT.glob(re.sub(r"\{[^}]*\}", "*", path)))
+    return (ROOT / path).exists()
+
+
+def find_bad_words(document: Document) -> list[Problem]:
+    """What must not stand in a playbook: shell positions, home folders, unset variables."""
+    rules = {
+        r"\$\d": "a dollar sign followed by a digit is replaced by an argument",
+        r"/(?:home|Users|root)/": "a path of one machine",
+        r"\{baseDir\}|CLAUDE_PLUGIN_ROOT": "a variable that is not set everywhere",
+    }
+    return [
+        Problem(document.place(number), meaning)
+        for number, line, _ in document.lines()
+        for rule, meaning in rules.items()
+        if re.search(rule, line)
+    ]
+
+
+def find_unknown_skills(document: Document, skills: set[str]) -> list[Problem]:
+    """Slash commands in code spans that name no skill."""
+    return [
+        Problem(document.place(number), f"no such skill /{name}")
+        for number, line in document.prose()
+        for code in _CODE.findall(line)
+        for name in _SKILL.findall(code)
+        if name not in skills
+    ]
+
+
+def skill_names() -> set[str]:
+    """The skills of the pack."""
+    return {path.parent.name for path in (ROOT / ".claude" / "skills").glob("*/SKILL.md")}

@@ -1,0 +1,72 @@
+"""The checker sees: each rule fires on a planted error and stays silent on the sound twin."""
+
+from __future__ import annotations
+
+import checker
+import pytest
+
+FENCE = "```bash\n{}\n```\n"
+
+
+def _document(text: str) -> checker.Document:
+    return checker.Document(checker.ROOT / "PLANTED.md", text)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("python scripts/derive_definitions.py --confg x.json", "unrecognized arguments"),
+        ("python scripts/derive_definitions.py --tp-list zero", "not integers"),
+        ("python scripts/no_such_script.py", "no such script"),
+        ("python elsewhere.py", "not a script of this repository"),
+        ("frobnicate --now", "unknown program"),
+        ("python scripts/derive_definitions.py --config <nonsense>", "unknown placeholder"),
+        ("cd x && python scripts/no_such_script.py", "no such script"),
+        ("bash scripts/absent.sh", "no such file"),
+        ("A=1 python scripts/derive_definitions.py \\\n  --page-sizes 0", "below 1"),
+    ],
+)
+def test_bad_command_is_found(command: str, message: str) -> None:
+    problems = checker.find_bad_commands(_document(FENCE.format(command)))
+    assert len(problems) == 1
+    assert message in problems[0].message
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python scripts/derive_definitions.py --config <config> --tp-list 1,2 --dry-run",
+        "A=1 python scripts/derive_definitions.py --help > out.txt",
+        "git clone <url> && cd x",
+        "# a comment",
+    ],
+)
+def test_sound_command_passes(command: str) -> None:
+    assert checker.find_bad_commands(_document(FENCE.format(command))) == []
+
+
+def test_other_fences_are_not_commands() -> None:
+    assert checker.commands(_document("```python\nfrobnicate\n```\n```text\nx\n```\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "finder"),
+    [
+        ("`--confg` of `scripts/derive_definitions.py`", checker.find_unknown_flags),
+        ("[x](no/such/file.md)", checker.find_dead_paths),
+        ("see `scripts/absent.py`", checker.find_dead_paths),
+        ("costs $5", checker.find_bad_words),
+        ("in /home/me/x", checker.find_bad_words),
+        ("{baseDir}/x", checker.find_bad_words),
+    ],
+)
+def test_broken_promise_is_found(text: str, finder: object) -> None:
+    assert len(finder(_document(text))) == 1
+    sound = "`--config` of `scripts/derive_definitions.py`, [x](README.md), USD 5"
+    assert finder(_document(sound)) == []
+
+
+def test_unknown_skill_is_found() -> None:
+    found = checker.find_unknown_skills(_document("run `/no-such-skill x`"), {"other-skill"})
+    assert len(found) == 1
+    assert checker.find_unknown_skills(_document("run `/other-skill`"), {"other-skill"}) == []

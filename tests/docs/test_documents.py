@@ -1,0 +1,81 @@
+"""Every document keeps its promises: commands parse, flags, paths, links and skills exist."""
+
+from __future__ import annotations
+
+import re
+
+import checker
+import pytest
+
+DOCUMENTS = checker.documents()
+COMMAND_FLOOR = 20  # fewer would mean that the collector lost sight of the documents
+
+
+def _names(document: checker.Document) -> str:
+    return str(document.path.relative_to(checker.ROOT))
+
+
+def _assert_none(problems: list[checker.Problem]) -> None:
+    assert not problems, "\n" + "\n".join(f"{p.place}: {p.message}" for p in problems)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_names)
+def test_commands_parse(document: checker.Document) -> None:
+    _assert_none(checker.find_bad_commands(document))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_names)
+def test_words_paths_and_skills_exist(document: checker.Document) -> None:
+    _assert_none(
+        checker.find_unknown_flags(document)
+        + checker.find_dead_paths(document)
+        + checker.find_bad_words(document)
+        + checker.find_unknown_skills(document, checker.skill_names())
+    )
+
+
+def test_enough_commands_are_checked() -> None:
+    assert sum(len(checker.commands(document)) for document in DOCUMENTS) >= COMMAND_FLOOR
+
+
+def test_every_script_is_documented() -> None:
+    texts = "\n".join(document.text for document in DOCUMENTS)
+    scripts = [path.name for path in checker.SCRIPTS.glob("[a-z]*.py")]
+    assert scripts
+    assert [name for name in scripts if f"scripts/{name}" not in texts] == []
+
+
+def test_every_flag_has_help() -> None:
+    for path in checker.SCRIPTS.glob("[a-z]*.py"):
+        for action in checker.parser_of(path.stem)._actions:
+            assert action.help, f"{path.name}: {action.option_strings or action.dest}"
+
+
+SKILLS = sorted((checker.ROOT / ".claude" / "skills").glob("*/SKILL.md"))
+SPEC_KEYS = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
+
+
+@pytest.mark.parametrize("path", SKILLS, ids=lambda path: path.parent.name)
+def test_skill_follows_the_specification(path: checker.Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    text = path.read_text(encoding="utf-8")
+    match = re.match(r"^---\n(.*?)\n---\n", text, re.DOTALL)
+    assert match, "no frontmatter"
+    keys = yaml.safe_load(match.group(1))
+    assert set(keys) <= SPEC_KEYS
+    assert keys["name"] == path.parent.name
+    assert re.search(r'^description: ".+"$', match.group(1), re.MULTILINE), "quote the description"
+    assert len(keys["description"]) <= 400
+    assert len(text.splitlines()) < 250
+    for reference in (path.parent / "reference").glob("*.md"):
+        assert f"reference/{reference.name}" in text, f"{reference.name} is not named in SKILL.md"
+
+
+def test_skills_exist_and_fit_the_listing() -> None:
+    assert len(SKILLS) >= 3
+    descriptions = [re.search(r'^description: "(.+)"$', p.read_text(), re.M) for p in SKILLS]
+    assert sum(len(found.group(1)) for found in descriptions if found) <= 3500
+
+
+def test_guide_is_short() -> None:
+    assert len((checker.ROOT / "CLAUDE.md").read_text().splitlines()) < 200
