@@ -1,4 +1,4 @@
-"""The base of the format's models: unknown keys are kept, so that nothing is lost on a round trip."""
+"""The base of the format's models: unknown keys are kept, a round trip loses nothing."""
 
 from __future__ import annotations
 

@@ -19,6 +19,10 @@ SHARED = ("tie_word_embeddings", "torch_dtype", "dtype", "quantization_config")
 _SHOWN = 30  # field names listed in an error
 
 
+class MissingFieldError(ConfigError):
+    """A field that neither the config nor its class gives."""
+
+
 class Found(NamedTuple):
     """A value and where it stands: a config field, or a sentence for anything else."""
 
@@ -152,14 +156,14 @@ class Fields:
             raise self.wrong(found, f"an integer of at least {minimum}")
         return value
 
-    def missing(self, *names: str) -> ConfigError:
+    def missing(self, *names: str) -> MissingFieldError:
         """The error for a field that neither the config nor the class gives."""
         shown = sorted(self._text)
         more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
         spelled = self.prefix + names[0]
         if len(names) > 1:
             spelled += f" (or {', '.join(names[1:])})"
-        return ConfigError(
+        return MissingFieldError(
             f"{self.architecture.name}: the config has no {spelled}, and no class default is known",
             received=f"fields {', '.join(shown[:_SHOWN])}{more}",
             next_step="use the config.json as the model's repository publishes it",

@@ -26,11 +26,13 @@ class AttentionSpec:
     num_kv_heads: int
     head_dim: int
     sm_scale: float  # multiplies q.k; 1/sqrt(head_dim) unless the config says otherwise
-    qk_norm: str | None = None  # "per_head": one RMSNorm of head_dim; "full": of heads * head_dim
+    # "per_head": one RMSNorm of head_dim; "full": of heads * head_dim; "l2": per head, no weight
+    qk_norm: str | None = None
     output_gate: bool = False  # q_proj also yields a gate of the size of q (Qwen3-Next, Qwen3.5)
     sliding_window: int | None = None
     logit_softcap: float | None = None
     sinks: bool = False  # learned per-head sink logits (gpt-oss)
+    chunk_size: int | None = None  # layers with rope attend within chunks of it (Llama-4)
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class MoeSpec:
     shared_expert_gate: bool = False
     gated: bool = True  # gate and up projections; False: up only
     activation: str = "silu"
+    latent_size: int | None = None  # experts see hidden states projected to it (Nemotron-3 Super)
 
 
 @dataclass(frozen=True)

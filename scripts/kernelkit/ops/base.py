@@ -11,7 +11,7 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.dataset.definition import ITEM_BYTES, AxisConst, AxisVar, Definition, TensorSpec
@@ -57,10 +57,16 @@ class Tolerance:
 @dataclass(frozen=True)
 class FlashInferCall:
     """A call that shows a definition to FlashInfer's tracer: the API's dotted path (with `.run`
-    for wrappers) and keyword arguments, tensors on the meta device."""
+    for wrappers) and keyword arguments, tensors on the meta device.
+
+    `aliases` gives the template's name of an axis or input where it is not ours. `differs` names
+    axes and inputs in which the template and the dataset disagree on purpose, with the reason.
+    """
 
     api: str
     kwargs: dict[str, Any]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    differs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

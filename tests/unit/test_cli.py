@@ -1,0 +1,61 @@
+"""The shared command line: lists, exit codes, one document on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+from kernelkit import cli, errors
+
+
+def _tree(error: type[errors.KernelkitError]) -> set[type[errors.KernelkitError]]:
+    return {error}.union(*(_tree(child) for child in error.__subclasses__()))
+
+
+def test_every_error_has_its_exit_code() -> None:
+    expected = {"UsageError": 2, "MissingDependencyError": 3, "NothingSelectedError": 4,
+                "DeadlineError": 5}  # fmt: skip
+    seen = {error.__name__: error.exit_code for error in _tree(errors.KernelkitError)}
+    for name, code in seen.items():
+        assert code == expected.get(name, 1), name
+    assert set(expected) <= set(seen)
+
+
+@pytest.mark.parametrize("error", sorted(_tree(errors.KernelkitError), key=lambda e: e.__name__))
+def test_run_turns_errors_into_exit_codes(
+    error: type[errors.KernelkitError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(args: argparse.Namespace) -> None:
+        raise error("it broke", received=3, allowed="1 or 2", next_step="try 1")
+
+    assert cli.run(cli.parser("x"), body, []) == error.exit_code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: it broke; received: 3; allowed: 1 or 2; next: try 1\n"
+
+
+def test_emit_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.say("on the side")
+    cli.emit({"a": [1]}, as_json=True, text="not this")
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"a": [1]}
+    assert captured.err == "on the side\n"
+
+
+@pytest.mark.parametrize(("text", "values"), [("1", [1]), ("8,1,8", [8, 1])])
+def test_positive_ints(text: str, values: list[int]) -> None:
+    assert cli.positive_ints(text) == values
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1,,2", "a", "1.5"])
+def test_positive_ints_refuse(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        cli.positive_ints(text)
+
+
+@pytest.mark.parametrize("text", ["", "a,,b", ","])
+def test_names_refuse_empty(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        cli.names(text)
