@@ -48,7 +48,7 @@ def test_help_is_fast_and_light(path: Path) -> None:
     assert best < 0.5, f"--help took {best:.2f} s"
     watch = (
         "import runpy, sys\n"
-        f"sys.argv = [{str(path)!r}, '--help']\n"
+        f"sys.argv = [{str(path)!r}, '--help']; sys.path.insert(0, {str(path.parent)!r})\n"
         "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit: pass\n"
         f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])"

@@ -10,9 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "ops"))
 
+from specs import ALL_SPECS  # noqa: E402
+
 from kernelkit.models.parallelism import Parallelism  # noqa: E402
 from kernelkit.ops import OP_TYPES, family  # noqa: E402
-from specs import ALL_SPECS  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 

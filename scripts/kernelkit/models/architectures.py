@@ -57,6 +57,9 @@ _DEEPSEEK_V3 = {**_DEEPSEEK, "n_group": 8, "topk_group": 4, "routed_scaling_fact
                 "first_k_dense_replace": 3, "norm_topk_prob": True, "scoring_func": "sigmoid",
                 "topk_method": "noaux_tc"}  # fmt: skip
 
+_GLM = {"rms_norm_eps": 1.5625e-7, "hidden_act": "silu", "rope_theta": 10000.0, "head_dim": 128,
+        "num_key_value_heads": 2, "partial_rotary_factor": 0.5}  # fmt: skip
+
 TABLE: tuple[Architecture, ...] = (
     Architecture("LlamaForCausalLM", ("llama",), "LlamaConfig", _PLAIN),
     Architecture(
@@ -87,6 +90,10 @@ TABLE: tuple[Architecture, ...] = (
                  {**_PLAIN, "norm_topk_prob": False, "decoder_sparse_step": 1,
                   "use_sliding_window": False},
                  pattern="sliding_all", qk_norm="per_head", moe="softmax"),
+    Architecture("Qwen2MoeForCausalLM", ("qwen2_moe",), "Qwen2MoeConfig",
+                 {**_PLAIN, "norm_topk_prob": False, "decoder_sparse_step": 1,
+                  "use_sliding_window": False},
+                 pattern="sliding_all", moe="softmax", shared="gated"),
     Architecture("Qwen3NextForCausalLM", ("qwen3_next",), "Qwen3NextConfig",
                  {**_GDN, "norm_topk_prob": True, "decoder_sparse_step": 1},
                  pattern="interval", norm_kind="gemma_rmsnorm", qk_norm="per_head",
@@ -140,10 +147,12 @@ TABLE: tuple[Architecture, ...] = (
                  {**_PLAIN5, "head_dim": 64, "sliding_window": 128, "rope_theta": 150000.0},
                  pattern="alternate", sinks=True, moe="topk_softmax",
                  expert_size="intermediate_size"),
-    Architecture("Glm4ForCausalLM", ("glm4",), "Glm4Config",
-                 {"rms_norm_eps": 1.5625e-7, "hidden_act": "silu", "rope_theta": 10000.0,
-                  "head_dim": 128, "num_key_value_heads": 2, "partial_rotary_factor": 0.5},
-                 rope="interleaved"),
+    Architecture("Glm4ForCausalLM", ("glm4",), "Glm4Config", _GLM, rope="interleaved"),
+    Architecture("GlmForCausalLM", ("glm",), "GlmConfig", _GLM, rope="interleaved"),
+    Architecture("Glm4MoeLiteForCausalLM", ("glm4_moe_lite",), "Glm4MoeLiteConfig",
+                 {**_DEEPSEEK_V3, "rms_norm_eps": 1e-5, "n_group": 1, "topk_group": 1,
+                  "routed_scaling_factor": 1.8, "first_k_dense_replace": 1},
+                 pattern="mla", rope="interleaved", moe="deepseek", shared="count"),
     Architecture("Glm4MoeForCausalLM", ("glm4_moe",), "Glm4MoeConfig",
                  {**_PLAIN5, "partial_rotary_factor": 0.5, "use_qk_norm": False, "n_group": 1,
                   "topk_group": 1, "routed_scaling_factor": 1.0, "norm_topk_prob": True,

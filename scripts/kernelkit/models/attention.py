@@ -78,8 +78,9 @@ def _scale(fields: Fields, head_dim: int) -> float:
 def _qk_norm(fields: Fields) -> str | None:
     kind = fields.architecture
     if not kind.known:
-        flag = fields.optional("attention.qk_norm", "use_qk_norm", "qk_norm")
-        return "per_head" if flag is True else None
+        off = fields.default(False)
+        flag = fields.flag("attention.qk_norm", "use_qk_norm", "qk_norm", otherwise=off)
+        return "per_head" if flag else None
     if kind.qk_norm is not None and kind.qk_norm_flag is not None:
         flag = fields.flag("attention.qk_norm", kind.qk_norm_flag, otherwise=fields.default(True))
         return kind.qk_norm if flag else None
@@ -127,7 +128,7 @@ def _uses_rope(fields: Fields) -> bool:
     return found is not None and found.value == "rope"
 
 
-def rope_scaling(fields: Fields) -> Found | None:
+def rope_scaling(fields: Fields) -> Found[Any] | None:
     """rope_parameters or rope_scaling; of parameters per layer kind, those of full attention."""
     found = fields.mapping("rope_parameters", "rope_scaling")
     if found is not None and isinstance(found.value.get("full_attention"), Mapping):
@@ -135,48 +136,51 @@ def rope_scaling(fields: Fields) -> Found | None:
     return found
 
 
-def _inner(scaling: Found | None, name: str) -> Found | None:
+def inner_field(scaling: Found[Any] | None, name: str) -> Found[Any] | None:
+    """A field of the rope settings, None where it is unset."""
     value: Any = None if scaling is None else scaling.value.get(name)
     return None if value is None else Found(value, f"{scaling.source}.{name}" if scaling else name)
 
 
-def _theta(fields: Fields, scaling: Found | None) -> float | None:
-    inner = _inner(scaling, "rope_theta")
+def _theta(fields: Fields, scaling: Found[Any] | None) -> float | None:
+    inner = inner_field(scaling, "rope_theta")
     if inner is not None:
-        return _positive(fields, Found(fields.note("rope.theta", inner), inner.source))
+        return positive(fields, Found(fields.note("rope.theta", inner), inner.source))
     found = fields.find("rope_theta")
     if found is None or found.value is None:
         return None
     return fields.number("rope.theta", "rope_theta")
 
 
-def _positive(fields: Fields, found: Found) -> float:
+def positive(fields: Fields, found: Found[Any]) -> float:
+    """`found` as a number above 0. Raises ConfigError for anything else."""
     value = found.value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
         raise fields.wrong(found, "a number above 0")
     return float(value)
 
 
-def _rotary_dim(fields: Fields, scaling: Found | None, head_dim: int) -> int:
+def _rotary_dim(fields: Fields, scaling: Found[Any] | None, head_dim: int) -> int:
     """rotary_dim, or head_dim * partial_rotary_factor, or head_dim."""
     if fields.find("rotary_dim") is not None:
         return fields.integer("rope.rotary_dim", "rotary_dim")
-    factor = _inner(scaling, "partial_rotary_factor") or fields.find("partial_rotary_factor")
+    factor = inner_field(scaling, "partial_rotary_factor") or fields.find("partial_rotary_factor")
     whole = Found(head_dim, f"{fields.prefix}head_dim")
     if factor is None or factor.value is None:
         return fields.note("rope.rotary_dim", whole)
-    size = int(head_dim * _positive(fields, factor))
+    size = int(head_dim * positive(fields, factor))
     return fields.note("rope.rotary_dim", Found(size, f"head_dim * {factor.source}"))
 
 
-def _rope_kind(fields: Fields, scaling: Found | None, name: str | None) -> str:
-    found = _inner(scaling, name) if name else None
+def _rope_kind(fields: Fields, scaling: Found[Any] | None, name: str | None) -> str:
+    found = inner_field(scaling, name) if name else None
     if found is None:
         found = Found("default", "no rope_scaling")
     if not isinstance(found.value, str):
         raise fields.wrong(found, "a string")
-    return fields.note("rope.kind", Found({"su": "longrope"}.get(found.value) or found.value,
-                                          found.source))
+    return fields.note(
+        "rope.kind", Found({"su": "longrope"}.get(found.value) or found.value, found.source)
+    )
 
 
 def _is_neox(fields: Fields) -> bool:

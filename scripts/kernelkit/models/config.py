@@ -10,19 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kernelkit.errors import ConfigError
-from kernelkit.models import architectures, hybrid, mla, moe
+from kernelkit.models import hybrid, mla, moe
 from kernelkit.models.architectures import MAMBA_SSM, Architecture
 from kernelkit.models.attention import read_attention, read_rope
 from kernelkit.models.fields import Fields, Found, MissingFieldError
 from kernelkit.models.layers import NEMOTRON_FIELDS, read_layers
 from kernelkit.models.quantization import read_quantization
+from kernelkit.models.recognise import HIDDEN, class_names, find_architecture, text_scope
 from kernelkit.models.spec import Layer, ModelSpec, RopeSpec
 
 T = TypeVar("T")
 
-# Where multimodal configs keep the language model.
-NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
-_HIDDEN = ("hidden_size", "d_model", "n_embd")
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 
@@ -36,24 +34,26 @@ def parse_config(config: dict[str, Any], *, name: str | None = None) -> ModelSpe
         return _parse(config)
     except ConfigError as error:
         if name is not None:
-            error.args = (f"{name}: {error}",)
             error.what = f"{name}: {error.what}"
         raise
 
 
 def _parse(config: Mapping[str, Any]) -> ModelSpec:
     text, prefix = text_scope(config)
-    names = _names(text) or _names(config)
-    kind = _architecture(text, names)
+    names = class_names(text) or class_names(config)
+    kind = find_architecture(text, names)
     fields = Fields(text, prefix, config, kind)
-    hidden = fields.integer("hidden_size", *_HIDDEN)
+    hidden = fields.integer("hidden_size", *HIDDEN)
     count = fields.integer("num_layers", *_LAYERS, otherwise=_pattern_length(fields))
     layers = read_layers(
         fields, count, has_experts=kind.pattern != "nemotron" and moe.has_experts(fields)
     )
-    published = (_names(config) or names or [kind.name])[0]
+    published = class_names(config) or names
     return ModelSpec(
-        architecture=fields.note("architecture", Found(published, "architectures")),
+        architecture=fields.note(
+            "architecture",
+            Found(published[0], "architectures") if published else fields.default(kind.name),
+        ),
         model_type=_model_type(fields, config, kind),
         num_layers=count,
         hidden_size=hidden,
@@ -70,43 +70,6 @@ def _parse(config: Mapping[str, Any]) -> ModelSpec:
     )
 
 
-def text_scope(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """The language model's part of a config and its dotted prefix ("" for a flat config)."""
-    prefix = ""
-    while True:
-        name = next((n for n in NESTED if isinstance(config.get(n), Mapping)), None)
-        if name is None:
-            return config, prefix
-        config, prefix = config[name], f"{prefix}{name}."
-
-
-def _names(config: Mapping[str, Any]) -> list[str]:
-    """The class names and the model_type that a config states."""
-    classes = config.get("architectures") or []
-    if not isinstance(classes, list) or not all(isinstance(entry, str) for entry in classes):
-        raise ConfigError(
-            "architectures is wrong", received=repr(classes), allowed="a list of class names"
-        )
-    model_type = config.get("model_type")
-    return [*classes, model_type] if isinstance(model_type, str) else list(classes)
-
-
-def _architecture(text: Mapping[str, Any], names: Sequence[str]) -> Architecture:
-    kind = architectures.find(*names)
-    if kind is not None:
-        return kind
-    if "ssm_cfg" in text and "d_model" in text:
-        return MAMBA_SSM
-    if not any(field in text for field in _HIDDEN):
-        raise ConfigError(
-            "no language model is recognised in this config",
-            received=f"fields {', '.join(sorted(text)[:20]) or '(none)'}",
-            allowed="a known architecture, or at least hidden_size and num_hidden_layers",
-            next_step="use the config.json of the model's repository",
-        )
-    return architectures.unknown(names[0] if names else "")
-
-
 def _model_type(fields: Fields, config: Mapping[str, Any], kind: Architecture) -> str:
     given = config.get("model_type")
     if isinstance(given, str):
@@ -115,7 +78,7 @@ def _model_type(fields: Fields, config: Mapping[str, Any], kind: Architecture) -
     return fields.note("model_type", fields.default(known))
 
 
-def _pattern_length(fields: Fields) -> Found | None:
+def _pattern_length(fields: Fields) -> Found[Any] | None:
     """num_hidden_layers of newer Nemotron-H configs: the length of their layer list."""
     if fields.architecture.pattern != "nemotron":
         return None
@@ -150,7 +113,10 @@ def _norm(fields: Fields) -> dict[str, Any]:
         return {"norm_kind": fields.note("norm_kind", guess), "norm_eps": eps}
     plain = fields.find("rms_norm") if kind is MAMBA_SSM else None
     if plain is not None and plain.value is False:
-        return {"norm_kind": fields.note("norm_kind", plain) or "layernorm", "norm_eps": eps}
+        return {
+            "norm_kind": fields.note("norm_kind", Found("layernorm", plain.source)),
+            "norm_eps": eps,
+        }
     norm_kind = fields.note("norm_kind", fields.default(kind.norm_kind))
     return {"norm_kind": norm_kind, "norm_eps": eps}
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from kernelkit.errors import ConfigError
 from kernelkit.models.architectures import Architecture
+
+T = TypeVar("T")
 
 # What a multimodal config states outside its text config, yet means for it.
 SHARED = ("tie_word_embeddings", "torch_dtype", "dtype", "quantization_config")
@@ -23,10 +26,11 @@ class MissingFieldError(ConfigError):
     """A field that neither the config nor its class gives."""
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found(Generic[T]):
     """A value and where it stands: a config field, or a sentence for anything else."""
 
-    value: Any
+    value: T
     source: str
 
 
@@ -43,7 +47,7 @@ class Fields:
         self._text = text
         self._outer = {name: outer[name] for name in SHARED if name in outer} if prefix else {}
 
-    def find(self, *names: str) -> Found | None:
+    def find(self, *names: str) -> Found[Any] | None:
         """The first of `names` that is set; its value is None where it is present but null."""
         null = None
         for name in names:
@@ -58,13 +62,18 @@ class Fields:
         defaults = self.architecture.defaults
         return next((self.default(defaults[name]) for name in names if name in defaults), None)
 
-    def default(self, value: object) -> Found:
-        """`value` as a fact of the architecture's class."""
+    @property
+    def class_source(self) -> str:
+        """The source of what the architecture's class fixes."""
         if not self.architecture.known:
-            return Found(value, "assumed, as in Llama: the architecture is unknown")
-        return Found(value, f"class default: {self.architecture.config_class}")
+            return "assumed, as in Llama: the architecture is unknown"
+        return f"class default: {self.architecture.config_class}"
 
-    def note(self, target: str, found: Found) -> Any:
+    def default(self, value: T) -> Found[T]:
+        """`value` as a fact of the architecture's class."""
+        return Found(value, self.class_source)
+
+    def note(self, target: str, found: Found[T]) -> T:
         """Record where `target` came from; returns the value."""
         self.sources[target] = found.source
         return found.value
@@ -74,14 +83,7 @@ class Fields:
         for family in families:
             self.undecided.setdefault(family, reason)
 
-    def optional(self, target: str, *names: str, otherwise: Found | None = None) -> Any:
-        """The raw value, or None; recorded where there is one."""
-        found = self.find(*names)
-        if found is None or found.value is None:
-            found = otherwise
-        return None if found is None or found.value is None else self.note(target, found)
-
-    def required(self, target: str, *names: str, otherwise: Found | None = None) -> Found:
+    def required(self, target: str, *names: str, otherwise: Found[Any] | None = None) -> Found[Any]:
         """The value with its source, recorded. Raises ConfigError where there is none."""
         found = self.find(*names)
         if found is None or found.value is None:
@@ -92,7 +94,7 @@ class Fields:
         return found
 
     def integer(
-        self, target: str, *names: str, otherwise: Found | None = None, minimum: int = 1
+        self, target: str, *names: str, otherwise: Found[Any] | None = None, minimum: int = 1
     ) -> int:
         """An integer of at least `minimum`."""
         found = self.required(target, *names, otherwise=otherwise)
@@ -105,7 +107,7 @@ class Fields:
             return None
         return self.check_integer(Found(self.note(target, found), found.source), minimum)
 
-    def number(self, target: str, *names: str, otherwise: Found | None = None) -> float:
+    def number(self, target: str, *names: str, otherwise: Found[Any] | None = None) -> float:
         """A finite number above zero."""
         found = self.required(target, *names, otherwise=otherwise)
         value = found.value
@@ -115,21 +117,21 @@ class Fields:
             raise self.wrong(found, "a finite number above 0")
         return float(value)
 
-    def text(self, target: str, *names: str, otherwise: Found | None = None) -> str:
+    def text(self, target: str, *names: str, otherwise: Found[Any] | None = None) -> str:
         """A string."""
         found = self.required(target, *names, otherwise=otherwise)
         if not isinstance(found.value, str):
             raise self.wrong(found, "a string")
         return found.value
 
-    def flag(self, target: str, *names: str, otherwise: Found) -> bool:
+    def flag(self, target: str, *names: str, otherwise: Found[bool]) -> bool:
         """true or false."""
         found = self.required(target, *names, otherwise=otherwise)
         if not isinstance(found.value, bool):
             raise self.wrong(found, "true or false")
         return found.value
 
-    def items(self, *names: str) -> Found | None:
+    def items(self, *names: str) -> Found[list[Any]] | None:
         """A list (of whatever), or None where the field is unset."""
         found = self.find(*names)
         if found is None or found.value is None:
@@ -138,7 +140,7 @@ class Fields:
             raise self.wrong(found, "a list")
         return found
 
-    def mapping(self, *names: str) -> Found | None:
+    def mapping(self, *names: str) -> Found[Mapping[str, Any]] | None:
         """An object, or None where the field is unset."""
         found = self.find(*names)
         if found is None or found.value is None:
@@ -147,7 +149,7 @@ class Fields:
             raise self.wrong(found, "an object")
         return found
 
-    def check_integer(self, found: Found, minimum: int = 1) -> int:
+    def check_integer(self, found: Found[Any], minimum: int = 1) -> int:
         """`found` as an integer. Raises ConfigError for another type or a smaller value."""
         value = found.value
         if isinstance(value, bool) or not isinstance(value, int):
@@ -169,7 +171,7 @@ class Fields:
             next_step="use the config.json as the model's repository publishes it",
         )
 
-    def wrong(self, found: Found, allowed: str) -> ConfigError:
+    def wrong(self, found: Found[Any], allowed: str) -> ConfigError:
         """The error for a value of the wrong type or size."""
         return ConfigError(
             f"{self.architecture.name}: {found.source} is wrong",

@@ -65,7 +65,7 @@ def _heads(fields: Fields, hidden: int) -> tuple[int, int]:
     return count, fields.integer("mamba.head_dim", *dim_names)
 
 
-def _inner(fields: Fields, hidden: int) -> Found:
+def _inner(fields: Fields, hidden: int) -> Found[int]:
     """The inner width: mamba_d_ssm, else expand * hidden_size."""
     given = fields.find("mamba_d_ssm")
     if given is not None and given.value is not None:

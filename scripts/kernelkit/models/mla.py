@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kernelkit.models.attention import read_rope, rope_scaling
+from kernelkit.models.attention import inner_field, positive, read_rope, rope_scaling
 from kernelkit.models.fields import Fields, Found
 from kernelkit.models.spec import DsaSpec, Layer, MlaSpec, RopeSpec
 
@@ -36,12 +36,13 @@ def _scale(fields: Fields, head_dim: int) -> float:
     base = head_dim**-0.5
     source = "(qk_nope_head_dim + qk_rope_head_dim) ** -0.5"
     scaling = rope_scaling(fields)
-    weight = scaling.value.get("mscale_all_dim") if scaling else None
-    factor = scaling.value.get("factor", 1.0) if scaling else 1.0
-    if scaling is None or not weight or factor <= 1:
+    weight = inner_field(scaling, "mscale_all_dim")
+    factor = inner_field(scaling, "factor")
+    if weight is None or factor is None or not weight.value:
         return fields.note("mla.sm_scale", Found(base, source))
-    mscale = 0.1 * weight * math.log(factor) + 1.0
-    source += f" * mscale ** 2, mscale from {scaling.source}.mscale_all_dim and .factor"
+    scale = positive(fields, factor)
+    mscale = 0.1 * positive(fields, weight) * math.log(scale) + 1.0 if scale > 1 else 1.0
+    source += f" * mscale ** 2, of {weight.source} and {factor.source}"
     return fields.note("mla.sm_scale", Found(base * mscale * mscale, source))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kernelkit.errors import ConfigError
 from kernelkit.models.fields import Fields, Found
@@ -70,15 +70,13 @@ def read_moe(fields: Fields) -> MoeSpec:
             "moe.shared_expert_gate", fields.default(fields.architecture.shared == "gated")
         ),
         gated=fields.note("moe.gated", fields.default(fields.architecture.mlp_gated)),
-        activation=fields.text(
-            "moe.activation", *ACTIVATION, otherwise=fields.default("silu")
-        ),
+        activation=fields.text("moe.activation", *ACTIVATION, otherwise=fields.default("silu")),
         latent_size=latent,
     )
 
 
 def _routed(fields: Fields) -> str:
-    return fields.sources.get("moe.routing", fields.default(None).source)
+    return fields.sources.get("moe.routing", fields.class_source)
 
 
 def _expert_size(fields: Fields) -> int:
@@ -131,7 +129,7 @@ def _bias(fields: Fields) -> Routing:
     return _normed(fields, scoring or fields.default("sigmoid with a selection bias"))
 
 
-def _normed(fields: Fields, scoring: Found) -> Routing:
+def _normed(fields: Fields, scoring: Found[Any]) -> Routing:
     normed = fields.find("norm_topk_prob")
     if normed is not None and normed.value is not True:
         return _open(fields, normed)
@@ -162,7 +160,7 @@ def _generic(fields: Fields) -> Routing:
     return Routing(None)
 
 
-def _open(fields: Fields, found: Found) -> Routing:
+def _open(fields: Fields, found: Found[Any]) -> Routing:
     fields.undecide(("moe",), f"no routing is known for {found.source} = {found.value!r}")
     fields.sources.pop("moe.routing", None)
     return Routing(None)
@@ -212,9 +210,7 @@ def _shared_nemotron(fields: Fields, size: int) -> int | None:
     count = fields.optional_integer("moe.shared_intermediate_size", "n_shared_experts", minimum=0)
     if not count:
         return _none(fields, "moe.shared_intermediate_size")
-    width = fields.integer(
-        "moe.shared_intermediate_size", "moe_shared_expert_intermediate_size"
-    )
+    width = fields.integer("moe.shared_intermediate_size", "moe_shared_expert_intermediate_size")
     return width * count
 
 

@@ -57,7 +57,7 @@ def _mxfp4(settings: Mapping[str, Any]) -> Kind:
 def _modelopt(settings: Mapping[str, Any]) -> Kind:
     inner = settings.get("quantization")
     source = inner if isinstance(inner, Mapping) else settings
-    algorithm = str(source.get("quant_algo", settings["quant_method"])).upper()
+    algorithm = str(source.get("quant_algo", settings.get("quant_method"))).upper()
     known = {"FP8": "fp8_per_tensor", "NVFP4": "nvfp4", "FP4": "nvfp4", "MODELOPT_FP4": "nvfp4"}
     return known.get(algorithm, algorithm.lower()), None
 
@@ -99,15 +99,13 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Kind]] = {
 }
 
 
-def _block(fields: Fields, found: Found) -> tuple[int, int] | None:
+def _block(fields: Fields, found: Found[Any]) -> tuple[int, int] | None:
     if not found.value:
         return None
-    block = found.value
-    if not isinstance(block, list) or len(block) != 2:
+    if not isinstance(found.value, list) or len(found.value) != 2:
         raise fields.wrong(found, "two integers")
-    return fields.check_integer(found._replace(value=block[0])), fields.check_integer(
-        found._replace(value=block[1])
-    )
+    rows, columns = (fields.check_integer(Found(size, found.source)) for size in found.value)
+    return rows, columns
 
 
 def _excluded(settings: Mapping[str, Any]) -> list[str]:

@@ -14,10 +14,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pytest.importorskip("flashinfer", exc_type=ImportError)
 
+from specs import ALL_SPECS  # noqa: E402
+
 from kernelkit.models.parallelism import Parallelism  # noqa: E402
 from kernelkit.ops import OP_TYPES, crosscheck, family  # noqa: E402
 from kernelkit.ops.base import FlashInferCall  # noqa: E402
-from specs import ALL_SPECS  # noqa: E402
 
 CASES = [
     variant.definition

@@ -31,7 +31,7 @@ def source(name: str, **constants: object) -> str:
     return "\n".join(changed) + "\n"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _template(name: str) -> tuple[list[str], dict[str, tuple[int, int]]]:
     """The file's lines and, for each top-level CONSTANT, its first and last line (from 0)."""
     text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")

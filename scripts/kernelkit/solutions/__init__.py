@@ -1,0 +1,1 @@
+"""Solutions: from folders of source files to the dataset's JSON."""
