@@ -11,13 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kernelkit.capture.level10 import Call, TensorArg
 from kernelkit.errors import FormatError
-
-if TYPE_CHECKING:
-    import numpy
 
 SM_SCALE_NOTE = (
     "sm_scale is in no record (it was passed to forward()): head_dim ** -0.5, SGLang's default"

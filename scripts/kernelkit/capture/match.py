@@ -118,7 +118,9 @@ def _bind_input(spec: TensorSpec, value: object, axes: dict[str, int]) -> bool:
     shape, dtype = value.shape, str(value.dtype)
     if dtype != spec.dtype.value or len(shape) != len(spec.shape):
         return False
-    return all(axes.setdefault(axis, size) == size for axis, size in zip(spec.shape, shape))
+    return all(
+        axes.setdefault(axis, size) == size for axis, size in zip(spec.shape, shape, strict=True)
+    )
 
 
 def _matches(definition: Definition, item: Recorded) -> bool:
@@ -138,9 +140,7 @@ def _same(ours: object, recorded: object) -> bool:
     return ours == recorded
 
 
-def _identity(
-    definition: Definition, axes: dict[str, int], values: dict[str, Any]
-) -> uuid.UUID:
+def _identity(definition: Definition, axes: dict[str, int], values: dict[str, Any]) -> uuid.UUID:
     """A uuid of the content, so that the same call gives the same workload on every run."""
     digest = hashlib.sha256(json.dumps([definition.name, axes], sort_keys=True).encode())
     for name, value in values.items():

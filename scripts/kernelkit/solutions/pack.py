@@ -76,7 +76,7 @@ def _solution(
     folder: Path, manifest: dict[str, Any], sources: dict[str, str], definition: Definition
 ) -> Solution:
     fixed = ops.family(definition.op_type).semantics(definition)
-    files = [{"path": path, "content": set_constants(text, fixed)} for path, text in sources.items()]
+    files = [{"path": p, "content": set_constants(text, fixed)} for p, text in sources.items()]
     keys = [key for key in DEFAULTS if key != "author"]
     try:
         return Solution.model_validate(

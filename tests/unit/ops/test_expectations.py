@@ -114,10 +114,10 @@ def test_models_agree_with_the_expectations(extra: Path) -> None:
         ours, theirs = derived_names(spec, expectation), set(expectation["derived_definitions"])
         if model in CONFIGS:
             theirs = {_with_vocab(name, spec.vocab_size) for name in theirs}
-        problems += [f"{model}: {name} is not derived"
-                     for name in sorted(unexplained(theirs - ours, ABSENT.get(model, {})))]  # fmt: skip
-        problems += [f"{model}: {name} was not expected"
-                     for name in sorted(unexplained(ours - theirs, ADDED.get(model, {})))]  # fmt: skip
+        missing = unexplained(theirs - ours, ABSENT.get(model, {}))
+        problems += [f"{model}: {name} is not derived" for name in sorted(missing)]
+        added = unexplained(ours - theirs, ADDED.get(model, {}))
+        problems += [f"{model}: {name} was not expected" for name in sorted(added)]
     assert not problems, "\n" + "\n".join(problems)
 
 

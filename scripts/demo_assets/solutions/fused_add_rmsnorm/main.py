@@ -7,6 +7,6 @@ EPS = 1e-6
 
 
 @torch.no_grad()
-def run(hidden_states, residual, weight):
+def run(hidden_states: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     x = torch.add(hidden_states.float(), residual)
     return F.rms_norm(x, (x.shape[-1],), weight.float(), EPS).to(hidden_states.dtype)

@@ -7,7 +7,7 @@ CPU_ROWS = 32
 
 
 @torch.no_grad()
-def run(A, B):
+def run(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     if A.device.type == "cpu" and A.shape[0] > CPU_ROWS:
         return F.linear(A.float(), B.float()).to(A.dtype)
     return F.linear(A, B)

@@ -7,7 +7,14 @@ import torch.nn.functional as F
 
 
 @torch.no_grad()
-def run(q, k_cache, v_cache, kv_indptr, kv_indices, sm_scale):
+def run(
+    q: torch.Tensor,
+    k_cache: torch.Tensor,
+    v_cache: torch.Tensor,
+    kv_indptr: torch.Tensor,
+    kv_indices: torch.Tensor,
+    sm_scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
     batch, heads, dim = q.shape
     kv_heads = k_cache.shape[2]
     start = kv_indptr[:-1].long()
@@ -22,9 +29,7 @@ def run(q, k_cache, v_cache, kv_indptr, kv_indices, sm_scale):
 
     mask = valid[:, None, None]
     safe = mask | ~valid.any(dim=1)[:, None, None, None]  # an empty request attends to anything
-    output = F.scaled_dot_product_attention(
-        query, keys, values, attn_mask=safe, scale=sm_scale
-    )
+    output = F.scaled_dot_product_attention(query, keys, values, attn_mask=safe, scale=sm_scale)
     output = output.masked_fill(~valid.any(dim=1)[:, None, None, None], 0.0)
     scores = (query @ keys.transpose(2, 3)) * sm_scale
     lse = scores.masked_fill(~mask, -math.inf).logsumexp(dim=-1) / math.log(2)

@@ -7,7 +7,14 @@ import torch.nn.functional as F
 
 
 @torch.no_grad()
-def run(q, k, v, qo_indptr, kv_indptr, sm_scale):
+def run(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    qo_indptr: torch.Tensor,
+    kv_indptr: torch.Tensor,
+    sm_scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
     output = torch.zeros_like(q)
     lse = torch.full(q.shape[:2], -math.inf, dtype=torch.float32, device=q.device)
     q_bounds, kv_bounds = qo_indptr.tolist(), kv_indptr.tolist()
@@ -19,7 +26,9 @@ def run(q, k, v, qo_indptr, kv_indptr, sm_scale):
     return output, lse
 
 
-def attend(q, k, v, sm_scale):
+def attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, sm_scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """One request: the last query sees every key."""
     groups = q.shape[1] // k.shape[1]
     query = q.float().transpose(0, 1)

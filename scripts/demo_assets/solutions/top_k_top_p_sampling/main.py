@@ -4,7 +4,7 @@ import torch
 
 
 @torch.no_grad()
-def run(probs, top_k, top_p):
+def run(probs: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     vocab = probs.shape[1]
     limits = torch.where(top_k > 0, top_k, vocab).clamp(max=vocab)
     width = int(limits.max()) if limits.numel() else 1

@@ -1,0 +1,140 @@
+"""What a benchmark run covers: workloads, each with the solutions to run on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from kernelkit.dataset.definition import Definition
+from kernelkit.dataset.solution import Language, Solution
+from kernelkit.dataset.store import Dataset
+from kernelkit.dataset.workload import Workload
+from kernelkit.errors import NothingSelectedError, UsageError
+from kernelkit.ops import family
+
+RUNNABLE = (Language.PYTHON, Language.TRITON)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One workload, and the solutions to run on it."""
+
+    definition: Definition
+    workload: Workload
+    solutions: list[Solution]
+
+
+@dataclass
+class Plan:
+    """The tasks, and why other pairs are not among them."""
+
+    tasks: list[Task] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    resumed: int = 0  # pairs that have a trace already
+
+    @property
+    def pairs(self) -> int:
+        """Number of (workload, solution) pairs to run."""
+        return sum(len(task.solutions) for task in self.tasks)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The choice of the command line; None: all."""
+
+    definitions: list[str] | None = None
+    op_types: list[str] | None = None
+    solutions: list[str] | None = None
+    max_workloads: int | None = None
+    resume: bool = False
+    device: str = "cpu"
+
+
+def plan(dataset: Dataset, filters: Filters) -> Plan:
+    """The tasks of a dataset. Raises UsageError for a name that is not there,
+    NothingSelectedError where no pair is left and none was done before."""
+    made = Plan()
+    by_definition = _solutions(dataset, filters, made)
+    for definition in _definitions(dataset, filters):
+        solutions = by_definition.get(definition.name, [])
+        lines = dataset.workloads_of(definition)
+        if not lines or not solutions:
+            what = "workload" if not lines else "solution"
+            made.notes.append(f"{definition.name}: no {what}")
+            continue
+        done = _done(dataset, definition) if filters.resume else set()
+        for line in lines[: filters.max_workloads]:
+            uuid = line.workload.uuid
+            left = [s for s in solutions if (s.name, mark(s, filters.device), uuid) not in done]
+            made.resumed += len(solutions) - len(left)
+            if left:
+                made.tasks.append(Task(definition, line.workload, left))
+    if not made.tasks and not made.resumed:
+        raise NothingSelectedError(
+            "no workload with a solution", received="; ".join(made.notes[:5]) or "an empty dataset"
+        )
+    return made
+
+
+def key(solution: Solution) -> str:
+    """A hash of what decides about a solution's result: its sources and how they are built."""
+    content = [solution.spec.to_json(), [[s.path, s.content] for s in solution.sources]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def mark(solution: Solution, device: str) -> str:
+    """The first line of a trace's log: what `--resume` knows the pair by."""
+    return f"solution sha256:{key(solution)} on {device.split(':')[0]}"
+
+
+def _definitions(dataset: Dataset, filters: Filters) -> Iterator[Definition]:
+    chosen = dataset.definitions()
+    if filters.definitions is not None:
+        chosen = {name: dataset.find_definition(name) for name in filters.definitions}
+    for op_type in filters.op_types or []:
+        family(op_type)  # a name that is none is an error; one without definitions is not
+    for definition in chosen.values():
+        if filters.op_types is None or definition.op_type in filters.op_types:
+            yield definition
+
+
+def _solutions(dataset: Dataset, filters: Filters, made: Plan) -> dict[str, list[Solution]]:
+    """The runnable solutions by definition; a note for each other."""
+    found: dict[str, list[Solution]] = {}
+    known = set()
+    for loaded in dataset.load_solutions():
+        if loaded.value is None:
+            made.notes.append(f"{dataset.relative(loaded.path)}: {loaded.error}")
+            continue
+        solution = loaded.value
+        known.add(solution.name)
+        if filters.solutions is not None and solution.name not in filters.solutions:
+            continue
+        if reason := _why_not(solution, filters.device):
+            made.notes.append(f"{solution.name}: not run: {reason}")
+        else:
+            found.setdefault(solution.definition, []).append(solution)
+    if missing := set(filters.solutions or []) - known:
+        raise UsageError("no such solution in the dataset", received=", ".join(sorted(missing)))
+    return found
+
+
+def _why_not(solution: Solution, device: str) -> str | None:
+    if solution.spec.language not in RUNNABLE:
+        return f"language {solution.spec.language.value} is not built by this evaluator"
+    on_cpu = any(target.lower() == "cpu" for target in solution.spec.target_hardware)
+    only_cpu = all(target.lower() == "cpu" for target in solution.spec.target_hardware)
+    if device.startswith("cuda") and only_cpu or not device.startswith("cuda") and not on_cpu:
+        return f"its target hardware is {', '.join(solution.spec.target_hardware)}"
+    return None
+
+
+def _done(dataset: Dataset, definition: Definition) -> set[tuple[str | None, str, str]]:
+    """(solution, mark, workload) of the definition's traces."""
+    return {
+        (trace.solution, trace.evaluation.log.partition("\n")[0], trace.workload.uuid)
+        for trace in dataset.traces_of(definition)
+        if trace.evaluation is not None
+    }
