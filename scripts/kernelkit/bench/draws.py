@@ -2,7 +2,7 @@
 
 Frequencies: a two-sample chi-square test between the solution's draws and the reference's, row by
 row, rare values pooled. Support, where the inputs are probabilities: a drawn token must be among
-the top_k largest, and the mass of strictly likelier tokens must be below top_p.
+the top_k largest, and the share of strictly likelier tokens in their mass below top_p.
 """
 
 from __future__ import annotations
@@ -78,10 +78,13 @@ def outside_support(draws: torch.Tensor, inputs: dict[str, Any]) -> int:
     mass = ordered.double().cumsum(dim=1)
     above = torch.searchsorted(-ordered, -chosen.contiguous())  # strictly likelier tokens
     bad = beyond | (chosen <= 0)
+    kept = mass[:, -1:]
     if inputs.get("top_k") is not None:
-        limits = torch.as_tensor(inputs["top_k"]).expand(len(probs))
-        bad |= (limits > 0)[:, None] & (above >= limits[:, None])
+        limits = torch.as_tensor(inputs["top_k"]).long().expand(len(probs))[:, None]
+        limits = torch.where((limits < 1) | (limits > vocab), vocab, limits)
+        bad |= above >= limits
+        kept = mass.gather(1, limits - 1)
     if inputs.get("top_p") is not None:
-        before = torch.where(above > 0, mass.gather(1, (above - 1).clamp(min=0)), 0.0)
+        before = torch.where(above > 0, mass.gather(1, (above - 1).clamp(min=0)), 0.0) / kept
         bad |= before >= torch.as_tensor(inputs["top_p"]).expand(len(probs))[:, None] + MASS_SLACK
     return int(bad.sum())

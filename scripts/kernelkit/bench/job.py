@@ -12,6 +12,19 @@ SCALARS, TENSORS = "scalars.json", "tensors.safetensors"
 
 
 @dataclass(frozen=True)
+class Settings:
+    """How to run; times in seconds."""
+
+    device: str = "cpu"
+    sets: int = 2  # input sets with seeds that follow each other
+    warmup: int = 3
+    iterations: int = 20
+    max_seconds: float = 5.0
+    timeout: float = 120.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Job:
     """One run of one function: the reference's or a solution's.
 

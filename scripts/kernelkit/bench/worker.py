@@ -5,31 +5,25 @@ Answers in files of its folder: `phase` (load, run, time), `result.json`, output
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kernelkit.bench.calling import (
+    BadOutputError,
+    Tensors,
+    allocate,
+    call,
+    describe,
+    load_function,
+)
 from kernelkit.bench.job import LOG, PHASE, RESULT, SCALARS, TENSORS, Job, set_folder
 
 if TYPE_CHECKING:
     import torch
-
-Tensors = dict[str, "torch.Tensor"]
-TRACEBACK_FRAMES, ERROR_CHARACTERS = 12, 2000
-
-
-class BadOutputError(Exception):
-    """The function returned something that is no set of outputs; `status` is the verdict."""
-
-    def __init__(self, status: str, message: str) -> None:
-        self.status = status
-        super().__init__(message)
 
 
 def main(path: str) -> None:
@@ -49,18 +43,6 @@ def main(path: str) -> None:
         result = {"ok": False, "error": describe(error, job.code_folder)}
     _write_json(Path(job.folder) / RESULT, result)
     os._exit(0)  # threads of a solution may still run
-
-
-def describe(error: BaseException, code_folder: str) -> str:
-    """The error with the frames of the solution's own files, named as the solution names them."""
-    whole = traceback.TracebackException.from_exception(error)
-    frames = [frame for frame in whole.stack if frame.filename.startswith(code_folder)]
-    lines = [
-        f"{frame.filename}:{frame.lineno} in {frame.name}: {(frame.line or '').strip()}"
-        for frame in frames[-TRACEBACK_FRAMES:]
-    ]
-    text = "\n".join([*lines, "".join(whole.format_exception_only()).strip()])
-    return text.replace(f"{code_folder}/", "")[-ERROR_CHARACTERS:]
 
 
 def _run(job: Job) -> dict[str, Any]:
@@ -91,22 +73,6 @@ def _environment(job: Job) -> dict[str, Any]:
     from kernelkit.bench import device
 
     return {"hardware": device.hardware(job.device), "libs": device.libraries()}
-
-
-def load_function(folder: Path, file: str, symbol: str) -> Callable[..., Any]:
-    """The function `symbol` of `folder/file`, with `folder` importable for its sisters."""
-    sys.path.insert(0, str(folder))
-    name = Path(file).with_suffix("").as_posix().replace("/", ".")
-    spec = importlib.util.spec_from_file_location(name, folder / file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    function = getattr(module, symbol)
-    if not callable(function):
-        raise TypeError(f"{file}::{symbol} is not callable")
-    return function
 
 
 def _make_inputs(job: Job) -> None:
@@ -151,49 +117,6 @@ def _check_run(
     return {n for n, v in inputs.items() if hasattr(v, "clone") and not _same(v, copies[n])}
 
 
-def call(job: Job, function: Callable[..., Any], inputs: dict[str, Any]) -> Tensors:
-    """One call in the solution's style; outputs by name. Raises BadOutputError."""
-    if job.destination_passing:
-        outputs = _allocate(job)
-        function(*inputs.values(), *outputs.values())
-        return outputs
-    return name_outputs(function(*inputs.values()), list(job.outputs))
-
-
-def name_outputs(result: object, names: list[str]) -> Tensors:
-    """A returned tensor, sequence or mapping as outputs by name. Raises BadOutputError."""
-    import torch
-
-    if isinstance(result, torch.Tensor):
-        result = (result,)
-    if isinstance(result, dict):
-        if set(result) != set(names):
-            raise BadOutputError("INCORRECT_SHAPE", f"outputs {list(result)}, expected {names}")
-        result = [result[name] for name in names]
-    if not isinstance(result, (tuple, list)):
-        raise BadOutputError("INCORRECT_DTYPE", f"returned {type(result).__name__}, no tensor")
-    if len(result) != len(names):
-        raise BadOutputError("INCORRECT_SHAPE", f"{len(result)} outputs, expected {len(names)}")
-    for name, value in zip(names, result, strict=True):
-        if not isinstance(value, torch.Tensor):
-            raise BadOutputError("INCORRECT_DTYPE", f"{name} is {type(value).__name__}, no tensor")
-    return dict(zip(names, result, strict=True))
-
-
-def _allocate(job: Job) -> Tensors:
-    """Outputs for destination-passing style, filled with what no right answer holds."""
-    import torch
-
-    from kernelkit.ops.base import torch_dtype
-
-    made = {}
-    for name, (shape, dtype) in job.outputs.items():
-        kind = torch_dtype(dtype)
-        poison = float("nan") if kind.is_floating_point else 0 if kind == torch.bool else -1
-        made[name] = torch.full(shape or [], poison, dtype=torch.float32).to(kind).to(job.device)
-    return made
-
-
 def _draw(job: Job, function: Callable[..., Any], inputs: dict[str, Any]) -> None:
     """Leave the results of many calls on the same inputs, until the time for it has passed."""
     import time
@@ -217,7 +140,7 @@ def _time(
     from kernelkit.bench.timing import measure
 
     pristine = [{name: inputs[name].clone() for name in mutates} for inputs in sets]
-    places = [_allocate(job) if job.destination_passing else {} for _ in sets]
+    places = [allocate(job) if job.destination_passing else {} for _ in sets]
     arguments = [[*i.values(), *o.values()] for i, o in zip(sets, places, strict=True)]
 
     def restore(index: int) -> None:

@@ -21,6 +21,8 @@ SM_SCALE_NOTE = (
 )
 CAUSAL_NOTE = "causal is in no record (it was passed to forward()): SGLang's ragged prefill is"
 
+JOINT_NOTE = "recorded with filter_apply_order=joint; the definition filters by top_k, then top_p"
+
 
 @dataclass(frozen=True)
 class Shaped:
@@ -80,7 +82,8 @@ def _sampling(call: Call, calls: list[Call]) -> Iterator[Recorded]:
         value = call.arguments.get(name)
         if isinstance(value, TensorArg):
             inputs[name] = value.data()
-    yield Recorded(call.api, inputs)
+    joint = call.arguments.get("filter_apply_order") == "joint"
+    yield Recorded(call.api, inputs, notes=(JOINT_NOTE,) if joint else ())
 
 
 def _decode(call: Call, calls: list[Call]) -> Iterator[Recorded]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+
+from markupsafe import Markup
+
 from kernelkit import __version__
 from kernelkit.report import tables
-from kernelkit.report.rows import Row, geometric_mean
+from kernelkit.report.rows import geometric_mean
 from kernelkit.report.summary import Summary
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "templates" / "report.html.j2"
@@ -19,13 +22,14 @@ def render(summary: Summary, command: str) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=tables.number, sort_value=_sort_value, axes=_axes)
-    environment.globals.update(geometric_mean=geometric_mean, bar=_bar)
+    environment.filters.update(
+        number=tables.number, sort_value=_sort_value, axes=_axes, breakable=_breakable
+    )
+    environment.globals.update(geometric_mean=geometric_mean)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         summary=summary,
         groups=summary.groups(),
-        largest=_largest_speedup(summary),
         command=command,
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -37,13 +41,9 @@ def _sort_value(value: float | None) -> float | str:
     return "" if value is None else value
 
 
-def _largest_speedup(summary: Summary) -> float:
-    return max((row.speedup for row in summary.rows if row.speedup), default=1.0)
-
-
-def _bar(row: Row, largest: float) -> float:
-    """Width of a speedup's bar in percent of the largest."""
-    return round(100 * row.speedup / largest, 1) if row.speedup and largest else 0.0
+def _breakable(name: str) -> Markup:
+    """A name that may break after its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _axes(axes: dict[str, int]) -> str:

@@ -1,0 +1,87 @@
+"""Loading and calling a solution, without a process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from kernelkit.bench.calling import (  # noqa: E402
+    BadOutputError,
+    describe,
+    load_function,
+    name_outputs,
+)
+
+ONE, TWO = torch.zeros(1), torch.ones(2)
+
+
+@pytest.fixture(autouse=True)
+def _clean_imports() -> Iterator[None]:
+    """What a loaded solution leaves in this process goes away."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("result", [(ONE, TWO), [ONE, TWO], {"b": TWO, "a": ONE}])
+def test_outputs_by_order_or_name(result: object) -> None:
+    named = name_outputs(result, ["a", "b"])
+    assert named["a"] is ONE and named["b"] is TWO
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        (None, "INCORRECT_DTYPE"),
+        (3.0, "INCORRECT_DTYPE"),
+        (ONE, "INCORRECT_SHAPE"),
+        ((ONE, TWO, ONE), "INCORRECT_SHAPE"),
+        ({"a": ONE, "c": TWO}, "INCORRECT_SHAPE"),
+        ((ONE, 1.0), "INCORRECT_DTYPE"),
+    ],
+)
+def test_what_is_no_set_of_outputs(result: object, status: str) -> None:
+    with pytest.raises(BadOutputError) as caught:
+        name_outputs(result, ["a", "b"])
+    assert caught.value.status == status
+
+
+def test_modules_find_their_sisters(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "kernel.py").write_text(
+        "from . import helper\nimport flat\n\ndef run():\n    return helper.X + flat.Y\n"
+    )
+    (tmp_path / "src" / "helper.py").write_text("X = 1\n")
+    (tmp_path / "flat.py").write_text("Y = 2\n")
+    assert load_function(tmp_path, "src/kernel.py", "run")() == 3
+
+
+def test_a_file_named_like_a_module_is_the_file(tmp_path: Path) -> None:
+    (tmp_path / "this.py").write_text("def run():\n    return 'mine'\n")
+    assert load_function(tmp_path, "this.py", "run")() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("x = 1\n", AttributeError), ("run = 3\n", TypeError), ("def run(:\n", SyntaxError)],
+)
+def test_what_cannot_be_loaded(tmp_path: Path, text: str, error: type[Exception]) -> None:
+    (tmp_path / "main.py").write_text(text)
+    with pytest.raises(error):
+        load_function(tmp_path, "main.py", "run")
+
+
+def test_errors_name_the_solutions_own_lines(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("def run():\n    return 1 / 0\n")
+    run = load_function(tmp_path, "main.py", "run")
+    with pytest.raises(ZeroDivisionError) as caught:
+        run()
+    text = describe(caught.value, str(tmp_path))
+    assert text == "main.py:2 in run: return 1 / 0\nZeroDivisionError: division by zero"

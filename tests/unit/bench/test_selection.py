@@ -1,0 +1,152 @@
+"""What a benchmark run covers."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernelkit.bench import selection
+from kernelkit.bench.selection import Filters, key, mark, plan
+from kernelkit.dataset.solution import Solution
+from kernelkit.dataset.store import Dataset
+from kernelkit.dataset.trace import Environment, Evaluation, Status, Trace
+from kernelkit.dataset.workload import RandomInput, Workload
+from kernelkit.errors import NothingSelectedError, UsageError
+from kernelkit.ops import rmsnorm
+
+DEFINITION = rmsnorm.FAMILY.definition(64, 1e-5)
+
+
+def _solution(name: str, **spec: object) -> Solution:
+    return Solution.model_validate(
+        {
+            "name": name,
+            "definition": DEFINITION.name,
+            "author": "tests",
+            "spec": {
+                "language": "python",
+                "target_hardware": ["cpu", "cuda"],
+                "entry_point": "main.py::run",
+                **spec,
+            },
+            "sources": [{"path": "main.py", "content": "def run(): pass\n"}],
+        }
+    )
+
+
+def _workload(uuid: str) -> Trace:
+    inputs = {"hidden_states": RandomInput(), "weight": RandomInput()}
+    work = Workload(uuid=uuid, axes={"batch_size": 2}, inputs=inputs)
+    return Trace(definition=DEFINITION.name, workload=work)
+
+
+@pytest.fixture
+def filled(dataset: Dataset) -> Dataset:
+    """Two solutions and three workloads of one definition, and a definition with nothing."""
+    dataset.write_definition(DEFINITION)
+    dataset.write_definition(rmsnorm.FAMILY.definition(128, 1e-5))
+    for name in ("a", "b"):
+        dataset.write_solution(_solution(name), DEFINITION)
+    dataset.write_workloads(DEFINITION, [_workload(uuid) for uuid in ("u1", "u2", "u3")])
+    return dataset
+
+
+def _append_trace(dataset: Dataset, name: str, uuid: str, device: str) -> None:
+    evaluation = Evaluation(
+        status=Status.TIMEOUT,
+        environment=Environment(hardware="x"),
+        timestamp="2026-01-01T00:00:00Z",
+        log=mark(_solution(name), device) + "\nseed 0",
+    )
+    line = _workload(uuid)
+    trace = line.model_copy(update={"solution": name, "evaluation": evaluation})
+    dataset.append_traces(DEFINITION, [trace])
+
+
+def test_everything(filled: Dataset) -> None:
+    made = plan(filled, Filters())
+    assert [task.workload.uuid for task in made.tasks] == ["u1", "u2", "u3"]
+    assert made.pairs == 6
+    assert made.notes == ["rmsnorm_h128: no workload"]
+
+
+def test_filters(filled: Dataset) -> None:
+    made = plan(filled, Filters(solutions=["b"], max_workloads=2, op_types=["rmsnorm"]))
+    assert [(t.workload.uuid, [s.name for s in t.solutions]) for t in made.tasks] == [
+        ("u1", ["b"]),
+        ("u2", ["b"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(definitions=["absent"]),
+        Filters(solutions=["absent"]),
+        Filters(op_types=["absent"]),
+    ],
+)
+def test_wrong_names_are_errors(filled: Dataset, filters: Filters) -> None:
+    with pytest.raises(UsageError, match="absent"):
+        plan(filled, filters)
+
+
+def test_nothing_left(filled: Dataset) -> None:
+    with pytest.raises(NothingSelectedError, match="rmsnorm_h128: no workload"):
+        plan(filled, Filters(definitions=["rmsnorm_h128"]))
+    with pytest.raises(NothingSelectedError):
+        plan(filled, Filters(op_types=["gemm"]))
+
+
+@pytest.mark.parametrize(
+    ("spec", "device", "reason"),
+    [
+        ({"language": "cuda"}, "cuda", "language cuda"),
+        ({"target_hardware": ["NVIDIA_H100"]}, "cpu", "NVIDIA_H100"),
+        ({"target_hardware": ["cpu"]}, "cuda:0", "cpu"),
+    ],
+)
+def test_what_cannot_run_here_is_noted(
+    filled: Dataset, spec: dict[str, object], device: str, reason: str
+) -> None:
+    filled.write_solution(_solution("c", **spec), DEFINITION)
+    made = plan(filled, Filters(device=device))
+    assert made.pairs == 6
+    assert any(note.startswith("c: not run") and reason in note for note in made.notes)
+
+
+def test_resume_skips_what_has_a_trace(filled: Dataset) -> None:
+    _append_trace(filled, "a", "u1", "cpu")
+    made = plan(filled, Filters(resume=True))
+    assert (made.pairs, made.resumed) == (5, 1)
+    assert plan(filled, Filters(resume=True, device="cuda")).resumed == 0
+    assert plan(filled, Filters()).resumed == 0
+
+
+def test_resume_runs_a_changed_solution_again(filled: Dataset) -> None:
+    _append_trace(filled, "a", "u1", "cpu")
+    changed = _solution("a", destination_passing_style=False)
+    filled.write_solution(changed, DEFINITION)
+    assert plan(filled, Filters(resume=True)).resumed == 0
+
+
+def test_all_done_is_no_error(filled: Dataset) -> None:
+    for name in ("a", "b"):
+        for uuid in ("u1", "u2", "u3"):
+            _append_trace(filled, name, uuid, "cpu")
+    made = plan(filled, Filters(resume=True))
+    assert (made.pairs, made.resumed) == (0, 6)
+
+
+def test_the_key_is_the_content() -> None:
+    first, second = _solution("a"), _solution("b")
+    assert key(first) == key(second)  # the name does not decide about the result
+    assert key(first) != key(_solution("a", entry_point="main.py::other"))
+    assert len(key(first)) == 16
+
+
+def test_an_unreadable_solution_is_noted(filled: Dataset) -> None:
+    path = filled.solution_path(_solution("a"), DEFINITION).with_name("bad.json")
+    path.write_text("{", encoding="utf-8")
+    made = selection.plan(filled, Filters())
+    assert made.pairs == 6
+    assert any("bad.json" in note for note in made.notes)

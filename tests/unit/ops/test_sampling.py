@@ -1,0 +1,89 @@
+"""sampling: the distribution by hand, draws by frequency, inputs that are probabilities."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import oracle  # noqa: E402
+from specs import DENSE  # noqa: E402
+
+from kernelkit.models.parallelism import Parallelism  # noqa: E402
+from kernelkit.ops import family  # noqa: E402
+
+OP = family("sampling")
+ROW = [0.1, 0.4, 0.05, 0.3, 0.15]
+
+
+def kept(kind: str, row: list[float], k: int, p: float) -> dict[int, float]:
+    """Token -> probability after filtering, by the definition of the words."""
+    order = sorted(range(len(row)), key=lambda i: (-row[i], i))
+    if "top_k" in kind and 0 < k <= len(row):
+        order = order[:k]
+    total = sum(row[i] for i in order)
+    if "top_p" in kind and p < 1:
+        mass, chosen = 0.0, []
+        for i in order:
+            chosen.append(i)
+            mass += row[i] / total
+            if mass >= p:
+                break
+        order = chosen
+    total = sum(row[i] for i in order)
+    return {i: row[i] / total for i in order if row[i] > 0}
+
+
+def filtered(kind: str, row: list[float], k: int, p: float) -> dict[int, float]:
+    """What the reference draws from."""
+    namespace: dict[str, object] = {}
+    exec(OP.definition(kind, len(row)).reference, namespace)
+    limits = {"top_k": torch.tensor([k]), "top_p": torch.tensor([p])}
+    arguments = [limits[name] for name in ("top_k", "top_p") if name in kind]
+    values, tokens = namespace["filtered"](torch.tensor([row]), *arguments)
+    return {int(t): float(v) for t, v in zip(tokens[0], values[0], strict=True) if v > 0}
+
+
+@pytest.mark.parametrize("kind", ["top_k", "top_p", "top_k_top_p"])
+@pytest.mark.parametrize("k", [0, 1, 2, 3, 5, 6])
+@pytest.mark.parametrize("p", [0.0, 0.05, 0.41, 0.75, 0.99, 1.0, 2.0])
+def test_distribution(kind: str, k: int, p: float) -> None:
+    assert filtered(kind, ROW, k, p) == pytest.approx(kept(kind, ROW, k, p), abs=1e-6)
+
+
+def test_of_tied_tokens_the_lower_id_is_kept() -> None:
+    tied = [0.2, 0.2, 0.2, 0.2, 0.2]
+    assert set(filtered("top_k", tied, 3, 1.0)) == {0, 1, 2}
+    assert set(filtered("top_p", tied, 0, 0.3)) == {0, 1}
+    assert set(filtered("top_p", tied, 0, 0.0)) == {0}
+
+
+@pytest.mark.parametrize("kind", ["top_k", "top_p", "top_k_top_p"])
+def test_draws_follow_the_distribution(kind: str) -> None:
+    draws = 40000
+    limits = {"top_k": torch.full((draws,), 4), "top_p": torch.full((draws,), 0.8)}
+    inputs = {"probs": torch.tensor([ROW]).expand(draws, 5).contiguous()}
+    inputs |= {name: limits[name] for name in ("top_k", "top_p") if name in kind}
+    torch.manual_seed(0)
+    (samples,) = oracle.execute(OP.definition(kind, 5), inputs)
+    assert samples.dtype == torch.int64 and samples.shape == (draws,)
+    want = kept(kind, ROW, 4, 0.8)
+    for token, share in enumerate((torch.bincount(samples, minlength=5) / draws).tolist()):
+        assert share == pytest.approx(want.get(token, 0.0), abs=0.012)
+
+
+def test_inputs_are_probabilities() -> None:
+    definition = OP.definition("top_k_top_p", 1000)
+    inputs = OP.make_inputs(definition, {"batch_size": 7}, seed=0)
+    torch.testing.assert_close(inputs["probs"].sum(dim=1), torch.ones(7))
+    assert (inputs["probs"] >= 0).all()
+    assert ((inputs["top_k"] >= 1) & (inputs["top_k"] <= 100)).all()
+    assert ((inputs["top_p"] > 0) & (inputs["top_p"] <= 1)).all()
+
+
+def test_names_and_cost() -> None:
+    names = {v.definition.name for v in OP.derive(DENSE, Parallelism(tp=8), ())}
+    assert names == {f"{kind}_sampling_from_probs_v128256" for kind in
+                     ("top_k", "top_p", "top_k_top_p")}  # fmt: skip
+    cost = OP.cost(OP.definition("top_p", 10), {"batch_size": 3})
+    assert cost.bytes_moved == 3 * 10 * 4 + 3 * 4 + 3 * 8
