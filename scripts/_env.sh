@@ -32,7 +32,7 @@ find_python() {
     printf '%s\n' "$PYTHON"
     return
   fi
-  for name in python3.12 python3.11 python3.10 python3 python; do
+  for name in python3 python python3.12 python3.11 python3.10; do
     if command -v "$name" >/dev/null 2>&1 && python_is_right "$name"; then
       printf '%s\n' "$name"
       return

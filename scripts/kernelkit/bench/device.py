@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kernelkit.errors import MissingDependencyError, UsageError
 
-PACKAGES = ("torch", "triton", "flashinfer-python")
+PACKAGES = ("triton", "flashinfer-python")
 
 
 def choose(asked: str | None) -> str:
@@ -41,8 +41,10 @@ def hardware(device: str) -> str:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of what decides about results."""
-    found = {"python": platform.python_version()}
+    """Versions of what decides about results; torch's with its build (+cpu, +cu130)."""
+    import torch
+
+    found = {"python": platform.python_version(), "torch": str(torch.__version__)}
     for package in PACKAGES:
         try:
             found[package] = version(package)
