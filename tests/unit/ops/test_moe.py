@@ -218,12 +218,13 @@ def test_extreme_logits_stay_finite(kind: str, routing: str, logit: float) -> No
     assert_close(run(definition, inputs), expect(definition, routing, inputs))
 
 
-def test_ds_bias_selects_and_does_not_weigh() -> None:
+@pytest.mark.parametrize("bias", [8.0, -8.0])  # -8: below what any masked score may be
+def test_ds_bias_selects_and_does_not_weigh(bias: float) -> None:
     definition = small("fp8_block", "ds")
     inputs = made(definition)
     plain = run(definition, inputs)
     # Equal for all experts: it can change neither the selection nor, if excluded, the weights.
-    inputs["routing_bias"] = torch.full_like(inputs["routing_bias"], 8.0)
+    inputs["routing_bias"] = torch.full_like(inputs["routing_bias"], bias)
     zero = inputs | {"routing_bias": torch.zeros_like(inputs["routing_bias"])}
     assert torch.equal(run(definition, inputs), run(definition, zero))
     assert not torch.equal(plain, run(definition, zero))
