@@ -167,17 +167,21 @@ def find_bad_commands(document: Document) -> list[Problem]:
     """Commands of an absent script, with arguments that do not parse, or of an unknown program."""
     problems = []
     for command in commands(document):
-        for words in split(command.text):
+        place = document.place(command.line)
+        filled = command.text
+        for placeholder, value in PLACEHOLDERS.items():
+            filled = filled.replace(placeholder, value)
+        if unknown := re.search(r"<[a-z][\w /-]*>", filled):
+            problems.append(Problem(place, f"unknown placeholder {unknown.group()}"))
+            continue
+        for words in split(filled):
             if words and (message := _problem_of(words)):
-                problems.append(Problem(document.place(command.line), message))
+                problems.append(Problem(place, message))
     return problems
 
 
 def _problem_of(words: list[str]) -> str | None:
-    filled = [PLACEHOLDERS.get(word, word) for word in words]
-    if unknown := [word for word in filled if re.fullmatch(r"<[^<>]+>", word)]:
-        return f"unknown placeholder {unknown[0]}"
-    program, *arguments = filled
+    program, *arguments = words
     if program in ("python", "python3") and arguments:
         return _problem_of_script(arguments)
     if program == "bash" and arguments:

@@ -37,28 +37,28 @@ def write_text(path: Path, text: str) -> bool:
 
 
 def append_lines(path: Path, lines: list[str]) -> None:
-    """Append whole lines under a lock, in one write, fsynced.
+    """Append whole lines: the file is replaced by a longer one, under a lock on its folder.
 
-    A file whose last line was cut off by a kill gets a newline first, so that the cut line
-    never swallows a whole one.
+    A plain append may be cut by a kill in the middle of a line. A last line without a newline
+    (another program's) gets one first, so that it never swallows ours.
     """
     if not lines:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = "".join(line.rstrip("\n") + "\n" for line in lines).encode("utf-8")
-    with open(path, "ab+") as file, locked(file.fileno()):
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                data = b"\n" + data
-        os.write(file.fileno(), data)
-        os.fsync(file.fileno())
+    added = "".join(line.rstrip("\n") + "\n" for line in lines).encode("utf-8")
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        with locked(folder):
+            held = path.read_bytes() if path.is_file() else b""
+            newline = b"" if not held or held.endswith(b"\n") else b"\n"
+            write_bytes(path, held + newline + added)
+    finally:
+        os.close(folder)
 
 
 @contextmanager
 def locked(descriptor: int) -> Iterator[None]:
-    """An exclusive advisory lock on an open file (POSIX; elsewhere no lock exists)."""
+    """An exclusive advisory lock on an open file or folder (POSIX; elsewhere no lock exists)."""
     try:
         import fcntl
     except ImportError:  # pragma: no cover - Windows

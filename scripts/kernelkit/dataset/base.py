@@ -18,7 +18,8 @@ class FormatModel(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, without the fields that are not set."""
-        return self.model_dump(mode="json", exclude_none=True)
+        # Through JSON text: infinities become strings there, as the format has them.
+        return json.loads(self.model_dump_json(exclude_none=True))
 
     def to_text(self) -> str:
         """The file form: two spaces of indent and a final newline."""

@@ -70,9 +70,17 @@ def read_moe(fields: Fields) -> MoeSpec:
             "moe.shared_expert_gate", fields.default(fields.architecture.shared == "gated")
         ),
         gated=fields.note("moe.gated", fields.default(fields.architecture.mlp_gated)),
-        activation=fields.text("moe.activation", *ACTIVATION, otherwise=fields.default("silu")),
+        activation=_activation(fields),
         latent_size=latent,
     )
+
+
+def _activation(fields: Fields) -> str:
+    """The experts' activation. A clamped SwiGLU (gpt-oss) still says silu in its config."""
+    limit = fields.find("swiglu_limit")
+    if limit is not None and limit.value is not None:
+        return fields.note("moe.activation", Found("swiglu_clamped", limit.source))
+    return fields.text("moe.activation", *ACTIVATION, otherwise=fields.default("silu"))
 
 
 def _routed(fields: Fields) -> str:

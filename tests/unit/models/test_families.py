@@ -196,7 +196,7 @@ def test_gpt_oss() -> None:
     assert spec.counts() == {"sliding_attention/moe": 12, "attention/moe": 12}
     assert spec.attention is not None and spec.attention.sinks
     assert spec.attention.sliding_window == 128
-    assert spec.moe == MoeSpec(32, 4, 2880, "renorm")
+    assert spec.moe == MoeSpec(32, 4, 2880, "renorm", activation="swiglu_clamped")
     assert spec.quantization == Quantization("mxfp4", False, True)
 
 

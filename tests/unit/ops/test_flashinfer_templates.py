@@ -16,6 +16,7 @@ with warnings.catch_warnings():
 
 from specs import ALL_SPECS  # noqa: E402
 
+from kernelkit.errors import MissingDependencyError  # noqa: E402
 from kernelkit.models.parallelism import Parallelism  # noqa: E402
 from kernelkit.ops import OP_TYPES, crosscheck, family  # noqa: E402
 from kernelkit.ops.base import FlashInferCall  # noqa: E402
@@ -35,7 +36,11 @@ def test_template_agrees(definition: object) -> None:
     call = family(definition.op_type).flashinfer_call(definition)
     if call is None:
         pytest.skip("FlashInfer has no trace template for this op")
-    comparison = crosscheck.compare(definition, call, crosscheck.trace(call))
+    try:
+        dump = crosscheck.trace(call)
+    except MissingDependencyError as error:  # an API that needs more than flashinfer itself
+        pytest.skip(str(error))
+    comparison = crosscheck.compare(definition, call, dump)
     assert comparison.differences == ()
     assert comparison.compared >= 1
 

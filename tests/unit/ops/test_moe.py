@@ -1,12 +1,9 @@
-"""The moe family: references against float64 loops over tokens and experts, inputs, cost, names."""
+"""The moe family: references against float64 loops over tokens and experts, inputs, cost."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from oracle import execute  # noqa: E402
-from specs import DENSE, LATENT, LINEAR, ROUTED  # noqa: E402
 
 from kernelkit.dataset.definition import Definition  # noqa: E402
-from kernelkit.dataset.store import Dataset  # noqa: E402
-from kernelkit.errors import UsageError  # noqa: E402
-from kernelkit.models.parallelism import Parallelism  # noqa: E402
-from kernelkit.models.spec import ModelSpec  # noqa: E402
 from kernelkit.ops import family  # noqa: E402
-from kernelkit.ops.derivation import Request, derive  # noqa: E402
 from kernelkit.ops.moe.forms import ROUTINGS  # noqa: E402
-from kernelkit.ops.placement import place  # noqa: E402
 
 OP: Any = family("moe")
 TOKENS = 9
@@ -398,154 +388,3 @@ def test_cost_counts_the_experts_that_the_reference_uses(kind: str, routing: str
 
 
 MOVING = ("routing_logits", "topk_ids", "hidden_states", "hidden_states_scale")
-
-
-def test_published_interfaces() -> None:
-    """Literal expectations; the published files are compared in test_signatures.py."""
-    sizes = {"hidden_size": 2048, "intermediate_size": 768}
-    renorm = OP.definition("fp8_block", "renorm", num_experts=128, top_k=8, **sizes)
-    assert renorm.name == "moe_fp8_block_scale_renorm_topk8_e128_h2048_i768"
-    assert list(renorm.axes) == [
-        "seq_len", "num_local_experts", "hidden_size", "intermediate_size", "gemm1_out_size",
-        "top_k", "num_hidden_blocks", "num_intermediate_blocks", "num_gemm1_out_blocks",
-    ]  # fmt: skip
-    assert list(renorm.inputs) == [
-        "routing_logits", "hidden_states", "hidden_states_scale", "gemm1_weights",
-        "gemm1_weights_scale", "gemm2_weights", "gemm2_weights_scale",
-    ]  # fmt: skip
-    assert renorm.inputs["routing_logits"].shape == ["seq_len", "num_local_experts"]
-    scout = OP.definition(
-        "fp8_per_tensor", "llama4", num_experts=16, top_k=1, hidden_size=5120,
-        intermediate_size=8192,
-    )  # fmt: skip
-    assert scout.name == "trtllm_fp8_per_tensor_scale_moe_topk1_e16_h5120_i8192"
-    assert list(scout.inputs) == [
-        "routing_logits", "hidden_states", "gemm1_weights", "output1_scales_scalar",
-        "output1_scales_gate_scalar", "gemm2_weights", "output2_scales_scalar", "routing_bias",
-    ]  # fmt: skip
-    routed = OP.definition("fp4_routed", "renorm", num_experts=128, top_k=8, **sizes)
-    assert routed.name == "trtllm_fp4_block_scale_routed_moe_topk8_e128_h2048_i768"
-    assert list(routed.inputs) == ["topk_ids", "hidden_states", "gemm1_weights", "gemm2_weights"]
-
-
-def test_a_part_of_the_experts_can_route() -> None:
-    for kind, routing in KINDS:
-        definition = small(kind, routing, num_local_experts=4)
-        assert definition.const_axes["num_experts"] == 16
-        assert definition.const_axes["num_local_experts"] == 4
-        assert definition.inputs["gemm1_weights"].shape[0] == "num_local_experts"
-        assert "local_expert_offset" in definition.inputs
-        if routing is not None:
-            assert definition.inputs["routing_logits"].shape == ["seq_len", "num_experts"]
-
-
-def test_ng8_kg4_has_the_form_of_ng1() -> None:
-    names = [v.definition for v in OP.derive(LATENT, Parallelism(ep=8), ())]
-    (deepseek,) = names
-    assert deepseek.name == "moe_fp8_block_scale_ds_routing_topk8_ng8_kg4_e32_h7168_i2048"
-    ours = OP.definition(
-        "fp8_block", "ds", num_experts=384, num_local_experts=48, top_k=8, hidden_size=7168,
-        intermediate_size=2048,
-    )  # fmt: skip
-    assert list(deepseek.axes) == list(ours.axes) and "top_k" in deepseek.axes
-    assert deepseek.constraints == ours.constraints != []
-    assert deepseek.inputs == ours.inputs
-
-
-def test_recorded_workloads_fit(extra: Path) -> None:
-    """The recorded calls name exactly our inputs and variable axes."""
-    name = "moe_fp8_block_scale_ds_routing_topk8_ng8_kg4_e32_h7168_i2048"
-    (variant,) = OP.derive(LATENT, Parallelism(ep=8), ())
-    assert variant.definition.name == name
-    lines = (extra / "data" / "workloads" / "moe" / f"{name}.jsonl").read_text().splitlines()
-    assert lines
-    for line in lines:
-        workload = json.loads(line)["workload"]
-        assert set(workload["inputs"]) == set(variant.definition.inputs)
-        assert list(workload["axes"]) == variant.definition.var_axes
-
-
-def derived(spec: ModelSpec, ep: int = 1) -> list[str]:
-    """Names of a model's definitions; TP must not matter."""
-    variants = list(OP.derive(spec, Parallelism(tp=8, ep=ep), (1, 64)))
-    assert [v.definition for v in variants] == [
-        v.definition for v in OP.derive(spec, Parallelism(ep=ep), ())
-    ]
-    return [v.definition.name for v in variants]
-
-
-def test_derivation() -> None:
-    assert derived(DENSE) == []
-    assert derived(LATENT) == ["moe_fp8_block_scale_ds_routing_topk8_ng8_kg4_e256_h7168_i2048"]
-    assert derived(LINEAR, ep=4) == [
-        "moe_fp8_block_scale_renorm_topk10_e128_h2048_i512",
-        "trtllm_fp4_block_scale_moe_topk10_e128_h2048_i512",
-        "trtllm_fp4_block_scale_routed_moe_topk10_e128_h2048_i512",
-        "trtllm_fp8_per_tensor_scale_moe_topk10_e128_h2048_i512",
-    ]
-    assert derived(ROUTED) == [
-        "trtllm_fp4_block_scale_moe_topk1_e16_h5120_i8192",
-        "trtllm_fp4_block_scale_routed_moe_topk1_e16_h5120_i8192",
-        "trtllm_fp8_per_tensor_scale_moe_topk1_e16_h5120_i8192",
-    ]
-    for routing in ("default", "renorm_naive", "topk"):
-        spec = replace(LINEAR, moe=replace(LINEAR.moe, routing=routing))
-        assert derived(spec) == [f"moe_fp8_block_scale_{routing}_topk10_e512_h2048_i512"]
-    with pytest.raises(UsageError, match="experts"):
-        derived(ROUTED, ep=3)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"routing": None},
-        {"routing": "sparsemixer"},
-        {"gated": False, "activation": "relu2"},
-        {"activation": "swigluoai"},
-        {"latent_size": 1024},
-    ],
-)
-def test_other_experts_have_no_form(changes: dict[str, Any]) -> None:
-    assert derived(replace(LINEAR, moe=replace(LINEAR.moe, **changes))) == []
-
-
-def test_block_scales_need_multiples_of_128() -> None:
-    spec = replace(LINEAR, moe=replace(LINEAR.moe, intermediate_size=448))
-    assert [name.split("_")[0] for name in derived(spec)] == ["trtllm"] * 3
-    assert derived(replace(LATENT, hidden_size=7200)) == []
-
-
-@pytest.mark.parametrize(
-    ("kind", "routing", "changes"),
-    [
-        ("fp8_block", "sparsemixer", {}),
-        ("fp4_block", "ds", {}),
-        ("int4", "renorm", {}),
-        ("fp8_block", "llama4", {"top_k": 2}),
-        ("fp8_block", "renorm", {"top_k": 17}),
-        ("fp8_block", "renorm", {"num_local_experts": 17}),
-        ("fp8_block", "renorm", {"hidden_size": 200}),
-        ("fp8_block", "ds", {"n_group": 3}),
-        ("fp8_block", "ds", {"topk_group": 5}),
-        ("fp8_block", "ds", {"n_group": 16, "topk_group": 2}),
-    ],
-)
-def test_contradictions_are_refused(kind: str, routing: str, changes: dict[str, int]) -> None:
-    with pytest.raises(UsageError):
-        small(kind, routing, **changes)
-
-
-def test_two_counts_of_experts_do_not_share_a_name(dataset: Dataset) -> None:
-    """128 experts, all here, and 128 of 512: one keeps the name, the other says its count."""
-    whole = replace(LINEAR, moe=replace(LINEAR.moe, num_experts=128))
-    for spec, ep in ((whole, 1), (LINEAR, 4)):
-        request = Request(parallel=(Parallelism(ep=ep),), op_types=("moe",))
-        outcomes = list(place(dataset, derive(spec, request).variants, refresh=False))
-        assert {outcome.action for outcome in outcomes} == {"new"}
-        for outcome in outcomes:
-            dataset.write_definition(outcome.definition)
-    names = [outcome.definition.name for outcome in outcomes]
-    assert all(name.endswith("_i512_ne512") for name in names)
-    for name in names:  # what reads a name reads the second one too
-        definition = dataset.find_definition(name)
-        assert OP.cost(definition, OP.small_axes(definition)).flops > 0

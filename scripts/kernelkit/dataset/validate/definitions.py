@@ -132,13 +132,21 @@ def check_definition(definition: Definition) -> Iterator[Problem]:
 
 
 def _bindings(definition: Definition) -> Iterator[Problem]:
+    required = [s for s in definition.inputs.values() if not s.optional]
+    bound = {axis for spec in required for axis in spec.shape or []}
     for axis in definition.var_axes:
         users = [s for s in definition.inputs.values() if axis in (s.shape or [])]
         if not users:
             yield "R7", f"axes.{axis}", "no input has it in its shape", "bind or drop the axis"
-        elif all(spec.optional for spec in users):
+        elif axis not in bound and not _follows(definition, axis, bound):
             yield ("R8", f"axes.{axis}", "only optional inputs have it",
                    "bind it by a required input too")  # fmt: skip
+
+
+def _follows(definition: Definition, axis: str, bound: set[str]) -> bool:
+    """Whether an equality gives the axis from axes that required inputs bind."""
+    equalities = [constraints.names(c) for c in definition.constraints if "==" in c]
+    return any(axis in used and used - {axis} <= bound for used in equalities)
 
 
 def _constraints(definition: Definition) -> Iterator[Problem]:

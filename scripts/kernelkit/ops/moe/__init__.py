@@ -10,7 +10,7 @@ Where the weight of an expert applies: on its output, except for llama4 routing 
 kind, where it scales the expert's input as in the model itself. That is what FlashInfer's kernels
 do (0.6.12 and 0.7.2): only the per-tensor launcher passes the routing weights to the first GEMM and
 none to the last step. The weights of `topk` are 1/k as in FlashInfer's trace template; its kernel
-(RoutingMethodType.TopK) takes the raw logits, so no model here derives that routing.
+(RoutingMethodType.TopK) takes the raw logits as weights. No known model routes so.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class Moe(OpFamily):
         """The kinds that serve the model's routing; EP divides the experts, TP nothing.
 
         Nothing for experts that the dataset has no form of: routing undecided or sparsemixer, no
-        gate (relu2), an activation other than SwiGLU (gpt-oss clamps), a latent input.
+        gate (relu2), an activation other than SwiGLU, gpt-oss, a latent input.
         """
         moe = spec.moe
-        if moe is None or not moe.gated or moe.activation not in SWIGLU or moe.latent_size:
+        if moe is None or not _plain_swiglu(moe):
             return
         local = parallel.experts(moe.num_experts)
         for kind in KINDS.get(moe.routing or "", ()):
@@ -151,6 +151,11 @@ class Moe(OpFamily):
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:
         """`flashinfer.fused_moe.trtllm_*`; float4 weights packed."""
         return fi_call.call_of(definition)
+
+
+def _plain_swiglu(moe: MoeSpec) -> bool:
+    """Whether an expert is W2 (silu(W_gate x) * W_up x), with x the hidden state."""
+    return moe.gated and moe.activation in SWIGLU and not moe.latent_size
 
 
 FAMILY = Moe()
