@@ -54,6 +54,8 @@ def _run(args: argparse.Namespace) -> int:
     from kernelkit.dataset.store import Dataset
     from kernelkit.dataset.validate import CHECKS, validate
 
+    if not args.timeout > 0:
+        raise UsageError("--timeout is no time", received=args.timeout, allowed="seconds above 0")
     unknown = [check for check in args.checks or [] if check not in CHECKS]
     if unknown:
         raise UsageError("no such check", received=unknown[0], allowed=", ".join(CHECKS))
@@ -81,7 +83,7 @@ def _smoke(dataset: Dataset, report: Report, seconds: float) -> None:
         )
     runs = smoke(report.definitions.values(), seconds)
     for definition, problems in cli.progress(runs, what="smoke", total=len(report.definitions)):
-        report.add(dataset, dataset.definition_path(definition), problems)
+        report.add(dataset, report.paths[definition.name], problems)
     report.counts["references run"] = len(report.definitions)
 
 

@@ -62,6 +62,8 @@ def test_warnings_fail_only_when_strict(norms: Dataset) -> None:
         (["--definitions", "rmsnorm_h64,absent"], 4, "absent"),
         (["--op-types", "norms"], 4, "rmsnorm"),
         (["--checks", "speling"], 2, "layout"),
+        (["--timeout", "0"], 2, "seconds above 0"),
+        (["--timeout", "nan"], 2, "seconds above 0"),
     ],
 )
 def test_bad_selection(norms: Dataset, words: list[str], code: int, message: str) -> None:

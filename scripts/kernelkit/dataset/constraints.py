@@ -10,7 +10,7 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from kernelkit.errors import FormatError
 
@@ -41,7 +41,11 @@ class ShapeOnly:
 
     shape: tuple[int, ...]
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> NoReturn:
+        raise NotKnown
+
+    def item(self) -> NoReturn:
+        """Raises NotKnown, as every use of its values does."""
         raise NotKnown
 
 
@@ -51,8 +55,11 @@ def names(expression: str) -> set[str]:
 
 
 def check(expression: str) -> None:
-    """Raises FormatError where the expression has a construct that is not allowed."""
-    _check(_parse(expression).body)
+    """Raises FormatError where the expression is no condition, or has more than is allowed."""
+    body = _parse(expression).body
+    _check(body)
+    if not isinstance(body, (ast.Compare, ast.BoolOp, ast.UnaryOp)):
+        raise FormatError("constraint is no condition", received=expression, allowed="a == b")
 
 
 def evaluate(expression: str, scope: Mapping[str, Any]) -> bool:
@@ -64,15 +71,15 @@ def evaluate(expression: str, scope: Mapping[str, Any]) -> bool:
     tree = _parse(expression)
     _check(tree.body)
     try:
-        return bool(_value(tree.body, scope))
-    except (IndexError, TypeError, AttributeError, ValueError, ZeroDivisionError) as error:
+        return bool(_known(tree.body, scope))
+    except (IndexError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise FormatError(f"constraint {expression!r} cannot be evaluated: {error}") from None
 
 
 def _parse(expression: str) -> ast.Expression:
     try:
         return ast.parse(expression, mode="eval")
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise FormatError("constraint is not an expression", received=expression) from None
 
 
@@ -124,12 +131,12 @@ def _value(node: ast.AST, scope: Mapping[str, Any]) -> Any:
             raise FormatError("constraint uses an unknown name", received=node.id)
         return scope[node.id]
     if isinstance(node, ast.BinOp):
-        return _BINARY[type(node.op)](_value(node.left, scope), _value(node.right, scope))
+        return _BINARY[type(node.op)](_known(node.left, scope), _known(node.right, scope))
     if isinstance(node, ast.UnaryOp):
-        value = _value(node.operand, scope)
+        value = _known(node.operand, scope)
         return (not value) if isinstance(node.op, ast.Not) else -value
     if isinstance(node, ast.BoolOp):
-        values = (bool(_value(part, scope)) for part in node.values)
+        values = (bool(_known(part, scope)) for part in node.values)
         return all(values) if isinstance(node.op, ast.And) else any(values)
     if isinstance(node, ast.Compare):
         return _compare(node, scope)
@@ -143,10 +150,18 @@ def _value(node: ast.AST, scope: Mapping[str, Any]) -> Any:
     raise FormatError("constraint has a construct that is not allowed", received=ast.unparse(node))
 
 
+def _known(node: ast.AST, scope: Mapping[str, Any]) -> Any:
+    """The value, which is at hand. Raises NotKnown for that of a tensor that is not."""
+    value = _value(node, scope)
+    if isinstance(value, ShapeOnly):
+        raise NotKnown
+    return value
+
+
 def _compare(node: ast.Compare, scope: Mapping[str, Any]) -> bool:
-    left = _value(node.left, scope)
+    left = _known(node.left, scope)
     for op, right_node in zip(node.ops, node.comparators, strict=True):
-        right = _value(right_node, scope)
+        right = _known(right_node, scope)
         if not _COMPARE[type(op)](left, right):
             return False
         left = right

@@ -72,14 +72,15 @@ class Gdn(OpFamily):
         )
 
     def index_inputs(self, definition: Definition, axes: Axes, rng: torch.Generator) -> Inputs:
-        """Sequences of different lengths, or distinct slots of the state pool."""
+        """Sequences of different lengths; slots of the state pool, distinct as far as it has them
+        (mtp writes no state, so requests may share one)."""
         import torch
 
         if "cu_seqlens" in definition.inputs:
             lengths = paged.split(axes["total_seq_len"], axes["len_cu_seqlens"] - 1, rng)
             return {"cu_seqlens": paged.indptr(lengths, torch.int64)}
         if "initial_state_indices" in definition.inputs:
-            slots = torch.randperm(axes["pool_size"], generator=rng)[: axes["batch_size"]]
+            slots = paged.page_ids(axes["batch_size"], axes["pool_size"], rng)
             return {"initial_state_indices": slots.to(torch.int32)}
         return {}
 
@@ -87,11 +88,13 @@ class Gdn(OpFamily):
         self, definition: Definition, name: str, axes: Axes, rng: torch.Generator
     ) -> Any:
         """Unit q and k, as the layer before normalises them; A of 1 to 16 and dt_bias near -3, as
-        trained models have them; states of a tenth."""
+        trained models have them; states of a tenth. The buffer is room to write: zeros."""
         import torch
 
         if name == "scale":
             return definition.const_axes["head_size"] ** -0.5
+        if name == "intermediate_states_buffer":
+            return torch.zeros(definition.shape_of(name, dict(axes)))
         scale = 0.1 if "state" in name else 1.0
         values = base.normal(definition, name, axes, rng, scale)
         if name in ("q", "k"):
@@ -102,21 +105,23 @@ class Gdn(OpFamily):
 
     def cost(self, definition: Definition, axes: Axes, inputs: Inputs | None = None) -> Cost:
         """Tensors once, states in and out; 7 FLOPs a state element and token (decay, S k, rank-1
-        update, S q). mtp reads one state a request and writes the pool's copy not at all."""
+        update, S q). mtp reads one state a request and writes the pool's copy not at all; decode
+        and prefill from no state only write one. Padded requests (slot below 0) count nothing."""
         sizes = definition.const_axes
         state = sizes["num_v_heads"] * sizes["head_size"] ** 2
-        tokens = axes.get("total_seq_len") or axes["batch_size"] * axes.get("seq_len", 1)
-        requests = axes.get("num_seqs") or axes["batch_size"]
-        passes = 1 if "initial_state" in definition.inputs else 2
+        requests, tokens, passes = _work(definition, axes, inputs or {})
         names = [*definition.inputs, *definition.outputs]
         rest = sum(base.tensor_bytes(definition, n, axes) for n in names if "state" not in n)
         return Cost(rest + passes * requests * state * 4, 7.0 * tokens * state)
 
     def tolerance(self, definition: Definition) -> Tolerance:
-        """As the dataset's tests: decode and mtp 5e-3, prefill in another order of sums."""
+        """Tighter than the dataset's tests (5e-3, prefill 0.1): on unit q and k an output is near
+        5e-3 itself, and one that is a fifth too large must fail. Decode and mtp run in float32 and
+        round once. Prefill kernels work in chunks with bfloat16 operands; emulated so (chunks of
+        64), outputs are off by 2e-4 and states by 3.5e-3 beyond rtol."""
         if "prefill" in definition.name:
-            return Tolerance(atol=1e-2, rtol=2e-2)
-        return Tolerance(atol=5e-3, rtol=1e-2)
+            return Tolerance(atol=5e-3, rtol=2e-2)
+        return Tolerance(atol=1e-3, rtol=1e-2)
 
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Three requests or sequences."""
@@ -146,6 +151,18 @@ class Gdn(OpFamily):
         kwargs |= {"g": gates, "beta": gates, "initial_state": tensors["state"], "scale": 1.0}
         reason = "FlashInfer takes the computed gates in float32, the definition the raw ones"
         return FlashInferCall(APIS[stage], kwargs, differs={"a": reason, "b": reason})
+
+
+def _work(definition: Definition, axes: Axes, inputs: Inputs) -> tuple[int, int, int]:
+    """Requests, their tokens, and how often each request's state moves."""
+    if "initial_state" in definition.inputs:
+        slots = inputs.get("initial_state_indices")
+        requests = axes["batch_size"] if slots is None else int((slots >= 0).sum())
+        return requests, requests * axes["seq_len"], 1
+    passes = 1 if "state" in inputs and inputs["state"] is None else 2
+    if "cu_seqlens" in definition.inputs:
+        return axes["num_seqs"], axes["total_seq_len"], passes
+    return axes["batch_size"], axes["batch_size"], passes
 
 
 def _axes(qk: int, v: int, size: int, stage: str) -> dict[str, AxisConst | AxisVar]:
@@ -179,7 +196,9 @@ def _inputs(stage: str) -> dict[str, TensorSpec]:
     if stage == "mtp":
         pool = "pool_size num_v_heads head_size head_size"
         inputs["initial_state"] = base.tensor(pool, "float32", "States by slot, [V, K].")
-        inputs["initial_state_indices"] = base.tensor("batch_size", "int32", "Slot by request.")
+        inputs["initial_state_indices"] = base.tensor(
+            "batch_size", "int32", "Slot by request; below 0: padding, output 0."
+        )
     else:
         inputs["state"] = _state(stage, optional=True)
     inputs |= {"A_log": per_head, "a": gate, "dt_bias": per_head, "b": gate}

@@ -3,16 +3,21 @@
     mamba_ssu_decode_h{heads}_d{head dim}_s{state size}_ng{groups}
 
 The name does not carry the state's type: bfloat16 as published, float32 where the model's config
-says so (then `{name}_sf32`, where the name is taken).
+says so. Where the name is held by the other type it is `{name}_sf32` or `{name}_sbf16`.
+
+A, dt, D and dt_bias have the full shape but, as in every Mamba-2 layer, one value a head:
+FlashInfer takes them as broadcast views only (stride 0 over head_dim and dstate).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.tags import fi_api_tag
+from kernelkit.errors import UsageError
 from kernelkit.models.parallelism import Parallelism
 from kernelkit.ops import base, references
 from kernelkit.ops.base import Axes, Cost, Inputs, OpFamily, Tolerance, Variant
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
     import torch
 
     from kernelkit.models.spec import ModelSpec
+
+SUFFIXES = {"bfloat16": "sbf16", "float32": "sf32"}
+PER_HEAD = {"A": 2, "dt": 1, "D": 1, "dt_bias": 1}  # the last axes over which a value repeats
+TIED = "One value a head."
 
 
 class MambaSsu(OpFamily):
@@ -41,17 +50,22 @@ class MambaSsu(OpFamily):
         groups = parallel.kv_heads(mamba.n_groups)
         sizes = heads, mamba.head_dim, mamba.state_size, groups
         definition = self.definition(*sizes, state_dtype=mamba.state_dtype)
-        other = f"{definition.name}_sf32" if mamba.state_dtype == "float32" else None
-        yield Variant(definition, other)
+        yield Variant(definition, f"{definition.name}_{SUFFIXES[mamba.state_dtype]}")
 
     def definition(
         self, heads: int, head_dim: int, state: int, groups: int, *, state_dtype: str = "bfloat16"
     ) -> Definition:
-        """One definition of the family."""
+        """One definition of the family. Raises UsageError for a state neither bfloat16 nor
+        float32."""
+        if state_dtype not in SUFFIXES:
+            raise UsageError(
+                "no Mamba state of this type", received=state_dtype, allowed=", ".join(SUFFIXES)
+            )
         pool = base.tensor(
             "state_cache_size nheads head_dim dstate", state_dtype, "States by slot."
         )
-        rows = base.tensor("batch_size nheads head_dim", "bfloat16")
+        head_rows = "batch_size nheads head_dim"
+        rows = base.tensor(head_rows, "bfloat16")
         group = base.tensor("batch_size ngroups dstate", "bfloat16")
         return Definition(
             name=f"mamba_ssu_decode_h{heads}_d{head_dim}_s{state}_ng{groups}",
@@ -71,12 +85,12 @@ class MambaSsu(OpFamily):
             inputs={
                 "state": pool,
                 "x": rows,
-                "dt": rows,
-                "A": base.tensor("nheads head_dim dstate", "float32", "Negative."),
+                "dt": base.tensor(head_rows, "bfloat16", f"Raw step. {TIED}"),
+                "A": base.tensor("nheads head_dim dstate", "float32", f"Negative. {TIED}"),
                 "B": group,
                 "C": group,
-                "D": base.tensor("nheads head_dim", "bfloat16"),
-                "dt_bias": base.tensor("nheads head_dim", "bfloat16"),
+                "D": base.tensor("nheads head_dim", "bfloat16", TIED),
+                "dt_bias": base.tensor("nheads head_dim", "bfloat16", TIED),
                 "state_batch_indices": base.tensor(
                     "batch_size", "int32", "Slot of each request; below 0: padding."
                 ),
@@ -86,35 +100,48 @@ class MambaSsu(OpFamily):
         )
 
     def index_inputs(self, definition: Definition, axes: Axes, rng: torch.Generator) -> Inputs:
-        """Distinct slots in random order."""
+        """Distinct slots in random order. Raises UsageError where there are too few of them."""
         import torch
 
+        if axes["state_cache_size"] < axes["batch_size"]:
+            raise UsageError(
+                f"{definition.name}: fewer slots than requests",
+                received=dict(axes),
+                allowed="state_cache_size >= batch_size",
+            )
         slots = torch.randperm(axes["state_cache_size"], generator=rng)[: axes["batch_size"]]
         return {"state_batch_indices": slots.to(torch.int32)}
 
     def value_input(
         self, definition: Definition, name: str, axes: Axes, rng: torch.Generator
     ) -> Any:
-        """A of -1 to -16 (Mamba-2's initial range), the same over a head; dt_bias near -3, so that
-        steps are of 0.01 to 0.5; the rest normal."""
+        """A of -1 to -16 (Mamba-2's initial range); dt_bias near -3, so that steps are of 0.01 to
+        0.5; the rest normal. A, dt, D and dt_bias have one value a head."""
         import torch
 
-        values = base.normal(definition, name, axes, rng)
+        if name not in PER_HEAD:
+            return base.normal(definition, name, axes, rng)
+        shape = definition.shape_of(name, dict(axes))
+        heads = shape[: -PER_HEAD[name]]
         if name == "A":
-            per_head = -1 - 15 * torch.rand(values.shape[0], generator=rng)
-            return per_head[:, None, None].expand(values.shape).contiguous()
-        if name == "dt_bias":
-            return (values.float() - 3.0).to(values.dtype)
-        return values
+            values = -1 - 15 * torch.rand(heads, generator=rng)
+        else:
+            values = torch.randn(heads, generator=rng) - (3.0 if name == "dt_bias" else 0.0)
+        values = values[(..., *[None] * PER_HEAD[name])].expand(shape)
+        return values.to(base.torch_dtype(definition.inputs[name].dtype.value)).contiguous()
 
     def cost(self, definition: Definition, axes: Axes, inputs: Inputs | None = None) -> Cost:
-        """The used states in and out, the rest once; 7 FLOPs a state element (decay and its
-        exponent, dt x B, sum, S C)."""
+        """The used states in and out (with inputs: of slots that are no padding), the rest once,
+        A, dt, D and dt_bias as one value a head; 7 FLOPs a state element (decay and its exponent,
+        dt x B, sum, S C)."""
         sizes = definition.const_axes
-        elements = axes["batch_size"] * sizes["nheads"] * sizes["head_dim"] * sizes["dstate"]
+        used = axes["batch_size"]
+        if inputs is not None and "state_batch_indices" in inputs:
+            used = int((inputs["state_batch_indices"] >= 0).sum())
+        elements = used * sizes["nheads"] * sizes["head_dim"] * sizes["dstate"]
         item = base.ITEM_BYTES[definition.inputs["state"].dtype.value]
         names = [*definition.inputs, *definition.outputs]
-        rest = sum(base.tensor_bytes(definition, n, axes) for n in names if "state" not in n)
+        rest = sum(_moved(definition, name, axes) for name in names if "state" not in name)
         return Cost(rest + 2 * elements * item + 4 * axes["batch_size"], 7.0 * elements)
 
     def tolerance(self, definition: Definition) -> Tolerance:
@@ -124,6 +151,13 @@ class MambaSsu(OpFamily):
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Two requests over three slots."""
         return {"batch_size": 2, "state_cache_size": 3}
+
+
+def _moved(definition: Definition, name: str, axes: Axes) -> float:
+    """Bytes of a tensor, of one that has one value a head without the repetitions."""
+    shape = definition.shape_of(name, dict(axes)) or ()
+    repeats = math.prod(shape[-PER_HEAD[name] :]) if name in PER_HEAD else 1
+    return base.tensor_bytes(definition, name, axes) / max(1, repeats)
 
 
 FAMILY = MambaSsu()

@@ -109,18 +109,54 @@ class RmsNorm(OpFamily):
 
 
 def read_eps(reference: str) -> float | None:
-    """The epsilon of a reference's text: a constant named like eps, else one added in a call."""
+    """The epsilon of a reference's text: a small constant, or the name of one, that is added.
+
+    Else an eps passed to rms_norm, else a constant named like eps; None where there is none. The 1
+    of Gemma's 1 + weight is not small.
+    """
     tree = ast.parse(reference)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            for target in node.targets:
-                if isinstance(target, ast.Name) and target.id.lower() in ("eps", "epsilon"):
-                    return float(node.value.value)
+    named = _constants(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            if isinstance(node.right, ast.Constant) and isinstance(node.right.value, float):
-                return node.right.value
-    return None
+            for side in (node.right, node.left):
+                if (eps := _small(side, named)) is not None:
+                    return eps
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("rms_norm"):
+            for value in [*(k.value for k in node.keywords if k.arg == "eps"), *node.args[3:4]]:
+                if (eps := _small(value, named)) is not None:
+                    return eps
+    return next((v for name, v in named.items() if name.lower() in ("eps", "epsilon")), None)
+
+
+def _constants(tree: ast.Module) -> dict[str, float]:
+    """Names that are set to a number, also as the default of an argument."""
+    pairs: list[tuple[ast.expr | ast.arg, ast.expr | None]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            pairs += [(target, node.value) for target in node.targets]
+        elif isinstance(node, ast.AnnAssign):
+            pairs.append((node.target, node.value))
+        elif isinstance(node, ast.arguments):
+            positional = [*node.posonlyargs, *node.args]
+            pairs += zip(reversed(positional), reversed(node.defaults), strict=False)
+            pairs += zip(node.kwonlyargs, node.kw_defaults, strict=True)
+    named = {getattr(target, "id", getattr(target, "arg", "")): value for target, value in pairs}
+    return {n: float(v.value) for n, v in named.items() if n and _is_number(v)}
+
+
+def _is_number(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
+def _small(node: ast.expr, named: dict[str, float]) -> float | None:
+    """The number that `node` is or names, also within float(...), if it can be an epsilon."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "float" and node.args:
+        node = node.args[0]
+    value = named.get(node.id) if isinstance(node, ast.Name) else None
+    if _is_number(node):
+        value = float(node.value)
+    return value if value is not None and 0 < value < 0.01 else None
 
 
 FAMILY = RmsNorm()

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from kernelkit.bench.smoke import run_once, smoke  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
+from kernelkit.errors import MissingDependencyError  # noqa: E402
 from kernelkit.ops import family  # noqa: E402
 
 NORM = family("rmsnorm").definition(8, 1e-6)
@@ -29,11 +30,27 @@ def text(body: str, **changes: object) -> Definition:
         ("return hidden_states[:1]", "R15"),
         ("return hidden_states, weight", "R15"),
         ("return 3", "R15"),
+        ("return hidden_states - float('inf')", "R14"),
+        ("weight.resize_(0)\n    return hidden_states", "R12"),
         ("hidden_states.zero_()\n    return hidden_states", "R12"),
     ],
 )
 def test_one_reference(body: str, code: str | None) -> None:
     assert [problem[0] for problem in run_once(text(body))] == ([code] if code else [])
+
+
+def test_minus_infinity_is_an_lse() -> None:
+    outputs = {"output": NORM.outputs["output"], "lse": NORM.outputs["output"]}
+    body = "return hidden_states, hidden_states - float('inf')"
+    assert run_once(text(body, outputs=outputs)) == []
+    swapped = run_once(text("return hidden_states - float('inf'), weight", outputs=outputs))
+    assert [problem[:2] for problem in swapped][0] == ("R14", "outputs.output")
+
+
+def test_a_worker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(MissingDependencyError, match="did not start"):
+        list(smoke([NORM]))
 
 
 def test_too_large_and_unknown_are_not_run() -> None:

@@ -66,9 +66,18 @@ def test_refused(expression: str) -> None:
         constraints.evaluate(expression, SCOPE)
 
 
-def test_values_that_are_not_at_hand() -> None:
+@pytest.mark.parametrize("expression", ["q[0].item() == 1", "scale > 0", "scale == 1", "-scale < 1",
+                                        "scale.item() == 1", "not scale", "1 + scale == 2",
+                                        "scale and topk"])  # fmt: skip
+def test_values_that_are_not_at_hand(expression: str) -> None:
     with pytest.raises(NotKnown):
-        constraints.evaluate("q[0].item() == 1", SCOPE)
+        constraints.evaluate(expression, {**SCOPE, "scale": ShapeOnly(())})
+
+
+@pytest.mark.parametrize("expression", ["topk", "topk + 1", "q.shape[0]", "-" * 5000 + "1", "a\0"])
+def test_no_condition(expression: str) -> None:
+    with pytest.raises(FormatError):
+        constraints.check(expression)
 
 
 def test_names() -> None:

@@ -87,3 +87,43 @@ def test_names_and_cost() -> None:
                      ("top_k", "top_p", "top_k_top_p")}  # fmt: skip
     cost = OP.cost(OP.definition("top_p", 10), {"batch_size": 3})
     assert cost.bytes_moved == 3 * 10 * 4 + 3 * 4 + 3 * 8
+
+
+@pytest.mark.parametrize("kind", ["top_k", "top_p", "top_k_top_p"])
+def test_rows_are_drawn_from_their_own_distribution(kind: str) -> None:
+    """Each sample has mass under its row's k and p; rows of one token give that token."""
+    definition = OP.definition(kind, 300)
+    inputs = OP.make_inputs(definition, {"batch_size": 64}, seed=3)
+    inputs["probs"][::8] = torch.nn.functional.one_hot(torch.arange(8) * 37, 300).float()
+    torch.manual_seed(1)
+    (samples,) = oracle.execute(definition, inputs)
+    for row, token in enumerate(samples.tolist()):
+        k = int(inputs["top_k"][row]) if "top_k" in inputs else 0
+        p = float(inputs["top_p"][row]) if "top_p" in inputs else 1.0
+        assert token in kept(kind, inputs["probs"][row].tolist(), k, p)
+    assert samples[::8].tolist() == [37 * i for i in range(8)]
+
+
+@pytest.mark.parametrize("kind", ["top_k", "top_p", "top_k_top_p"])
+def test_the_generator_decides_the_draw(kind: str) -> None:
+    definition = OP.definition(kind, 300)
+    inputs = OP.make_inputs(definition, {"batch_size": 64}, seed=3)
+    draws = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        draws.append(oracle.execute(definition, inputs)[0])
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("vocab", [1, 2, 37])
+def test_small_vocabularies(vocab: int) -> None:
+    """top_k stays within the vocabulary."""
+    definition = OP.definition("top_k_top_p", vocab)
+    inputs = OP.make_inputs(definition, {"batch_size": 50}, seed=1)
+    assert inputs["top_k"].max() <= vocab and inputs["top_k"].min() >= 1
+    (samples,) = oracle.execute(definition, inputs)
+    assert ((samples >= 0) & (samples < vocab)).all()
+
+
+def test_samples_are_compared_as_draws() -> None:
+    assert OP.tolerance(OP.definition("top_k", 10)).samples

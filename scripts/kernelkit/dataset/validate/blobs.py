@@ -1,85 +1,32 @@
-"""Recorded tensors: where they lie, their header, and what index tensors must satisfy.
-
-Headers are read without loading; only integer tensors are loaded, with numpy.
-"""
+"""Recorded tensors: where they lie, and what index tensors must satisfy."""
 
 from __future__ import annotations
 
-import json
-import struct
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.store import is_lfs_pointer
 from kernelkit.dataset.validate.definitions import Problem
+from kernelkit.dataset.validate.header import Entry, read_header
 from kernelkit.dataset.workload import SafetensorsInput, Workload
 
 if TYPE_CHECKING:
     import numpy
 
-DTYPES = {
-    "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2", "F4": "float4_e2m1", "I64": "int64", "I32": "int32", "I16": "int16",
-    "I8": "int8", "BOOL": "bool",
-}  # fmt: skip
-INTEGERS = ("int64", "int32", "int16", "int8")
-HEADER_MOST = 100 << 20  # the limit of the safetensors library
 # Offsets end where this axis does; indices lie below the product of these axes.
 ENDS = {"qo_indptr": ("total_q",), "kv_indptr": ("num_kv_indices", "total_kv"),
         "cu_seqlens": ("total_seq_len",)}  # fmt: skip
 BELOW = {
     "kv_indices": ("num_pages",),
-    "block_table": ("num_pages",),
     "sparse_indices": ("num_pages", "page_size"),
     "initial_state_indices": ("pool_size",),
     "state_batch_indices": ("state_cache_size",),
     "positions": ("max_seq_len",),
 }
 PADDED = ("sparse_indices", "state_batch_indices")  # -1 stands for nothing
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a safetensors file says of its tensors, and where their data starts."""
-
-    tensors: dict[str, dict[str, object]]
-    start: int
-
-
-@lru_cache(maxsize=64)
-def read_header(path: Path) -> Header:
-    """The header of a safetensors file. Raises ValueError for a file that is none."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        prefix = file.read(8)
-        if len(prefix) < 8:
-            raise ValueError("shorter than a header")
-        (length,) = struct.unpack("<Q", prefix)
-        if length > min(HEADER_MOST, size - 8):
-            raise ValueError("header is longer than the file")
-        tensors = json.loads(file.read(length))
-    tensors.pop("__metadata__", None)
-    for name, entry in tensors.items():
-        if 8 + length + entry["data_offsets"][1] > size:
-            raise ValueError(f"data of {name} is cut off")
-    return Header(tensors, 8 + length)
-
-
-def load_integers(path: Path, key: str) -> numpy.ndarray:
-    """An integer tensor of the file."""
-    import numpy
-
-    header = read_header(path)
-    entry = header.tensors[key]
-    first, last = entry["data_offsets"]
-    with open(path, "rb") as file:
-        file.seek(header.start + first)
-        data = file.read(last - first)
-    return numpy.frombuffer(data, dtype=DTYPES[str(entry["dtype"])]).reshape(entry["shape"])
 
 
 def blob_problem(root: Path, source: SafetensorsInput, field: str) -> Problem | None:
@@ -94,22 +41,22 @@ def blob_problem(root: Path, source: SafetensorsInput, field: str) -> Problem | 
     ):
         return "B1", field, repr(source.path), "a relative path below blob/"
     path = root / source.path
-    if not path.is_file():
-        return "B2", field, source.path, "pull or record it again"
-    if is_lfs_pointer(path):
-        return "B3", field, source.path, f"git lfs pull --include {'/'.join(inside)}"
     try:
-        header = read_header(path)
-    except (ValueError, KeyError, TypeError, json.JSONDecodeError, struct.error) as error:
+        if not path.is_file():
+            return "B2", field, source.path, "pull or record it again"
+        if is_lfs_pointer(path):
+            return "B3", field, source.path, f"git lfs pull --include {'/'.join(inside)}"
+        tensors = read_header(path)
+    except (ValueError, RecursionError, OSError) as error:
         return "B4", field, f"{source.path}: {error}", "record it again"
-    if source.tensor_key not in header.tensors:
-        text = f"{source.tensor_key!r} is not among {', '.join(sorted(header.tensors))}"
+    if source.tensor_key not in tensors:
+        text = f"{source.tensor_key!r} is not among {', '.join(sorted(tensors)) or 'none'}"
         return "B5", field, text, "correct tensor_key"
     return None
 
 
 def check_tensor(
-    definition: Definition, workload: Workload, name: str, entry: Mapping[str, object]
+    definition: Definition, workload: Workload, name: str, entry: Entry
 ) -> Iterator[Problem]:
     """Shape and dtype of a recorded input against the definition."""
     field = f"workload.inputs.{name}"
@@ -117,12 +64,11 @@ def check_tensor(
     spec = definition.inputs[name]
     if spec.shape is not None and all(axis in axes for axis in spec.shape):
         want = [axes[axis] for axis in spec.shape]
-        if entry["shape"] != want:
-            text = f"shape {entry['shape']}, the axes give {want}"
+        if entry.shape != want:
+            text = f"shape {entry.shape}, the axes give {want}"
             yield "B6", field, text, "correct the axes or the tensor"
-    dtype = DTYPES.get(str(entry["dtype"]), str(entry["dtype"]))
-    if dtype != spec.dtype.value:
-        yield "B7", field, f"{dtype}, declared {spec.dtype.value}", "convert the tensor"
+    if entry.name != spec.dtype.value:
+        yield "B7", field, f"{entry.name}, declared {spec.dtype.value}", "convert the tensor"
 
 
 def check_values(
@@ -136,15 +82,42 @@ def check_values(
             ends = [axes[axis] for axis in ENDS.get(name, ()) if axis in axes]
             if problem := _offsets(values, ends):
                 yield "B8", field, problem, "offsets run from 0 to the number of entries"
-        bound = [axes[axis] for axis in BELOW.get(name, ()) if axis in axes]
-        if bound and len(bound) == len(BELOW[name]) and values.size:
-            limit = bound[0] * (bound[1] if len(bound) > 1 else 1)
-            least = -1 if name in PADDED else 0
-            if values.min() < least or values.max() >= limit:
-                text = f"{values.min()} to {values.max()}, allowed {least} to {limit - 1}"
-                yield "B9", field, text, "correct the index or the axis"
+        if problem := _bounds(name, values, axes):
+            yield "B9", field, problem, "correct the index or the axis"
         if name == "kv_last_page_len" and (problem := _last_pages(values, loaded, axes)):
             yield "B10", field, problem, "1 to page_size; 0 for a request without pages"
+    if problem := _table(loaded, axes):
+        yield "B9", "workload.inputs.block_table", problem, "correct the table or the lengths"
+
+
+def _bounds(name: str, values: numpy.ndarray, axes: Mapping[str, int]) -> str | None:
+    if name not in BELOW or not values.size or not all(axis in axes for axis in BELOW[name]):
+        return None
+    limit = math.prod(axes[axis] for axis in BELOW[name])
+    least = -1 if name in PADDED else 0
+    if values.min() < least or values.max() >= limit:
+        return f"{values.min()} to {values.max()}, allowed {least} to {limit - 1}"
+    return None
+
+
+def _table(loaded: Mapping[str, numpy.ndarray], axes: Mapping[str, int]) -> str | None:
+    """A block table's used entries, by the lengths where they are at hand."""
+    table, lengths = loaded.get("block_table"), loaded.get("seq_lens")
+    page_size, pages = axes.get("page_size"), axes.get("num_pages")
+    if table is None or table.ndim != 2 or not page_size or pages is None:
+        return None
+    used = table
+    if lengths is not None and lengths.shape == table.shape[:1]:
+        most = table.shape[1] * page_size
+        if lengths.size and (lengths.min() < 0 or lengths.max() > most):
+            return f"seq_lens are {lengths.min()} to {lengths.max()}, the table holds {most}"
+        counts = -(-lengths.astype("int64") // page_size)
+        # Beyond a request's pages a table may hold anything.
+        columns = (table[:1] * 0 + 1).cumsum(axis=1) - 1
+        used = table[columns < counts[:, None]] if table.size else table
+    if used.size and (used.min() < 0 or used.max() >= pages):
+        return f"{used.min()} to {used.max()}, allowed 0 to {pages - 1}"
+    return None
 
 
 def _offsets(values: numpy.ndarray, ends: list[int]) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kernelkit.dataset import constraints
+from kernelkit.dataset.base import FormatModel
 from kernelkit.dataset.definition import (
     AxisConst,
     AxisVar,
@@ -20,6 +21,9 @@ from kernelkit.errors import FormatError
 
 Problem = tuple[str, str, str, str]  # code, field, message, fix
 
+# An axis that the other divides: query heads of a group share a KV head, and so on.
+DIVIDED = (("num_qo_heads", "num_kv_heads"), ("num_v_heads", "num_q_heads"),
+           ("num_v_heads", "num_k_heads"), ("nheads", "ngroups"))  # fmt: skip
 HEAD_DIMS = (16, 32, 64, 72, 80, 96, 112, 128, 160, 192, 256, 512, 576)
 # Letters of a name, and the axes that they may stand for.
 NAME_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -58,11 +62,16 @@ def check_document(document: dict[str, Any]) -> Iterator[Problem]:
     if not _mapping(document, "outputs"):
         yield "S9", "outputs", "outputs are empty", "name at least one output"
     yield from _reference_text(document.get("reference"))
-    for number, text in enumerate(document.get("constraints") or []):
+    for number, text in enumerate(_list(document, "constraints")):
         try:
-            ast.parse(str(text), mode="eval")
-        except SyntaxError:
+            constraints.names(str(text))
+        except FormatError:
             yield "S7", f"constraints[{number}]", repr(text), "write a Python comparison"
+
+
+def _list(document: dict[str, Any], key: str) -> list[Any]:
+    value = document.get(key)
+    return value if isinstance(value, list) else []
 
 
 def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:
@@ -80,8 +89,8 @@ def _tensors(document: dict[str, Any]) -> Iterator[Problem]:
             if spec.get("dtype") not in allowed:
                 text = f"dtype is {spec.get('dtype')!r}"
                 yield "S1", f"{side}.{name}.dtype", text, f"one of {', '.join(allowed)}"
-            for axis in spec.get("shape") or []:
-                if axis not in axes:
+            for axis in _list(spec, "shape"):
+                if isinstance(axis, str) and axis not in axes:
                     yield ("S6", f"{side}.{name}.shape", f"axis {axis!r}",
                            "declare it under axes")  # fmt: skip
 
@@ -90,13 +99,24 @@ def _reference_text(text: object) -> Iterator[Problem]:
     if not isinstance(text, str) or not text.strip():
         yield "S2", "reference", "there is none", "write a PyTorch run(...)"
         return
-    try:
-        body = ast.parse(text).body
-    except SyntaxError as error:
-        yield "S3", "reference", f"line {error.lineno}: {error.msg}", "mend the syntax"
+    fault = syntax_fault(text)
+    if fault is not None:
+        yield "S3", "reference", fault, "mend the syntax"
         return
+    body = ast.parse(text).body
     if not any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in body):
         yield "S3", "reference", "no top-level function run", "name the main function run"
+
+
+def syntax_fault(text: str) -> str | None:
+    """Why Python does not compile the text (some faults are none to its parser), or None."""
+    try:
+        compile(text, "source", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return f"line {error.lineno}: {error.msg}"
+    except (ValueError, RecursionError, MemoryError) as error:
+        return str(error) or "nested too deeply"
+    return None
 
 
 def _unknown_fields(document: dict[str, Any]) -> Iterator[Problem]:
@@ -111,7 +131,7 @@ def _unknown_fields(document: dict[str, Any]) -> Iterator[Problem]:
                 yield from unknown(spec, TensorSpec, f"{side}.{name}.")
 
 
-def unknown(document: dict[str, Any], model: Any, where: str) -> Iterator[Problem]:
+def unknown(document: dict[str, Any], model: type[FormatModel], where: str) -> Iterator[Problem]:
     """Keys that the model does not have."""
     for key in document:
         if key not in model.model_fields:
@@ -119,12 +139,21 @@ def unknown(document: dict[str, Any], model: Any, where: str) -> Iterator[Proble
             yield "S0", f"{where}{key}", f"{key!r} is ignored by every reader", f"one of {known}"
 
 
+def undescribed(definition: Definition) -> int:
+    """How many axes and tensors have no description, the definition counted as one."""
+    parts = [definition, *definition.axes.values(), *definition.inputs.values()]
+    return sum(not part.description for part in [*parts, *definition.outputs.values()])
+
+
 def check_definition(definition: Definition) -> Iterator[Problem]:
     """Faults of a document that loads: what fails or lies when it is used."""
     yield from _bindings(definition)
     yield from _constraints(definition)
-    yield from _heads(definition)
+    yield from _heads(definition.const_axes)
     yield from _name(definition)
+    for name, spec in definition.outputs.items():
+        if spec.optional:
+            yield "I2", f"outputs.{name}", "optional is ignored", "run returns every output"
     try:
         fi_api_of(definition.tags)
     except FormatError as error:
@@ -151,10 +180,6 @@ def _follows(definition: Definition, axis: str, bound: set[str]) -> bool:
 
 def _constraints(definition: Definition) -> Iterator[Problem]:
     known = set(definition.axes) | set(definition.inputs)
-    shapes = {
-        name: constraints.ShapeOnly(tuple(definition.const_axes.get(a, 0) for a in s.shape or []))
-        for name, s in definition.inputs.items()
-    }
     for number, text in enumerate(definition.constraints):
         place = f"constraints[{number}]"
         try:
@@ -166,19 +191,27 @@ def _constraints(definition: Definition) -> Iterator[Problem]:
         if used - known:
             text = f"{text!r} names {', '.join(sorted(used - known))}"
             yield "R9", place, text, "use names of axes and inputs"
-        elif used <= set(definition.const_axes) and not constraints.evaluate(
-            text, {**shapes, **definition.const_axes}
-        ):
+            continue
+        if used <= set(definition.const_axes) and not _holds(text, definition.const_axes):
             yield "R11", place, repr(text), "correct the constraint or the axes"
 
 
-def _heads(definition: Definition) -> Iterator[Problem]:
-    sizes = definition.const_axes
-    qo, kv = sizes.get("num_qo_heads"), sizes.get("num_kv_heads")
-    if qo is not None and kv is not None and (kv == 0 or qo % kv):
-        text = f"{qo} query heads, {kv} KV heads"
-        fix = "a 3-D cache [tokens, heads, dim] was read as 4-D: use page_size 1 and its heads"
-        yield "A1", "axes.num_kv_heads", text, fix if kv > qo else "check the model's head counts"
+def _holds(text: str, sizes: dict[str, int]) -> bool:
+    try:
+        return constraints.evaluate(text, sizes)
+    except FormatError:
+        return False
+
+
+def _heads(sizes: dict[str, int]) -> Iterator[Problem]:
+    for many, few in DIVIDED:
+        if many not in sizes or few not in sizes:
+            continue
+        if sizes[few] == 0 or sizes[many] % sizes[few]:
+            text = f"{many} is {sizes[many]}, {few} is {sizes[few]}"
+            fix = "a 3-D cache [tokens, heads, dim] was read as 4-D: use page_size 1 and its heads"
+            trap = few == "num_kv_heads" and sizes[few] > sizes[many]
+            yield "A1", f"axes.{few}", text, fix if trap else "check the model's head counts"
     for axis in ("head_dim", "qk_dim", "vo_dim"):
         if axis in sizes and sizes[axis] not in HEAD_DIMS:
             allowed = ", ".join(map(str, HEAD_DIMS))

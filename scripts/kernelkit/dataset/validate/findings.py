@@ -1,6 +1,6 @@
 """What the validator can find: a stable code, its severity and its meaning.
 
-S, R and I follow the usual classes: S breaks the format, R loads but fails or lies when it runs.
+S breaks the format, R loads but fails or lies when it runs, I is silently ignored by readers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ CODES: dict[str, tuple[str, str]] = {
     "P2": (ERROR, "file name is not the definition's name"),
     "P3": (ERROR, "folder is not the op type"),
     "P4": (ERROR, "two definitions have one name"),
+    "P5": (ERROR, "file makes the validator itself fail"),
+    "P6": (WARNING, "file is read by nothing"),
     # the format
     "S0": (WARNING, "unknown field"),
     "S1": (ERROR, "dtype is not one of the format"),
@@ -26,6 +28,7 @@ CODES: dict[str, tuple[str, str]] = {
     "S7": (ERROR, "constraint is not an expression"),
     "S8": (ERROR, "document does not follow the format"),
     "S9": (ERROR, "definition has no outputs"),
+    "S10": (ERROR, "key occurs twice"),
     # the reference and the interface
     "R1": (ERROR, "run's positional parameters are not the inputs in order"),
     "R2": (ERROR, "run has keyword-only parameters"),
@@ -43,8 +46,9 @@ CODES: dict[str, tuple[str, str]] = {
     "R14": (ERROR, "reference fails on small inputs"),
     "R15": (ERROR, "reference returns other shapes or types than declared"),
     "R16": (WARNING, "reference was not run"),
+    "I2": (WARNING, "optional output"),
     # sense
-    "A1": (ERROR, "query heads do not divide by KV heads"),
+    "A1": (ERROR, "head counts do not divide"),
     "A2": (WARNING, "head dim is implausible"),
     "A3": (ERROR, "name contradicts the axes"),
     "A4": (ERROR, "fi_api tag is not a FlashInfer API"),
@@ -88,6 +92,7 @@ CODES: dict[str, tuple[str, str]] = {
     "T5": (ERROR, "passed without a latency"),
     "T6": (ERROR, "trace without a solution or an evaluation"),
     "T7": (ERROR, "trace stands in another definition's file"),
+    "T8": (WARNING, "trace's workload differs from the one of its uuid"),
 }
 
 

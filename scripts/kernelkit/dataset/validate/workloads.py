@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kernelkit.dataset import constraints
-from kernelkit.dataset.definition import Definition
+from kernelkit.dataset.definition import Definition, TensorSpec
 from kernelkit.dataset.trace import Trace
 from kernelkit.dataset.validate import blobs
 from kernelkit.dataset.validate.definitions import Problem
-from kernelkit.dataset.workload import RandomInput, SafetensorsInput, ScalarInput, Workload
+from kernelkit.dataset.validate.header import INTEGERS, Entry, load_integers, read_header
+from kernelkit.dataset.workload import (
+    InputSource,
+    RandomInput,
+    SafetensorsInput,
+    ScalarInput,
+    Workload,
+)
 from kernelkit.errors import FormatError
 
 # Integer tensors that random values break: they are offsets, ids or lengths.
 INDEX = re.compile(r"indptr|indices|last_page_len|seq_?lens|block_table|positions|topk_ids")
 
 
-def check_workload(root: Path, definition: Definition, line: Trace) -> Iterator[Problem]:
-    """Faults of a workload line that loads, for its definition."""
+def check_workload(root: Path, definition: Definition | None, line: Trace) -> Iterator[Problem]:
+    """Faults of a workload line that loads; without its definition, those of line and blobs."""
     if not line.is_workload:
         yield "W3", "solution", "is set", "a workload line has null there"
     workload = line.workload
+    recorded: dict[str, tuple[Path, Entry]] = {}
+    for name, source in workload.inputs.items():
+        if not isinstance(source, SafetensorsInput):
+            continue
+        if problem := blobs.blob_problem(root, source, f"workload.inputs.{name}"):
+            yield problem
+        else:
+            path = root / source.path
+            recorded[name] = path, read_header(path)[source.tensor_key]
+    if definition is not None:
+        yield from _against(definition, workload, recorded)
+
+
+def _against(
+    definition: Definition, workload: Workload, recorded: dict[str, tuple[Path, Entry]]
+) -> Iterator[Problem]:
     yield from _axes(definition, workload)
     yield from _inputs(definition, workload)
     loaded: dict[str, Any] = {}
-    for name, source in workload.inputs.items():
-        if not isinstance(source, SafetensorsInput) or name not in definition.inputs:
+    for name, (path, entry) in recorded.items():
+        if name not in definition.inputs:
             continue
-        problem = blobs.blob_problem(root, source, f"workload.inputs.{name}")
-        if problem:
-            yield problem
-            continue
-        entry = blobs.read_header(root / source.path).tensors[source.tensor_key]
-        faults = list(blobs.check_tensor(definition, workload, name, entry))
-        yield from faults
-        if blobs.DTYPES.get(str(entry["dtype"])) in blobs.INTEGERS:
-            loaded[name] = blobs.load_integers(root / source.path, source.tensor_key)
+        yield from blobs.check_tensor(definition, workload, name, entry)
+        if entry.name in INTEGERS:
+            loaded[name] = load_integers(path, entry)
     yield from blobs.check_values(definition, workload, loaded)
     yield from _constraints(definition, workload, loaded)
 
@@ -72,22 +90,46 @@ def _inputs(definition: Definition, workload: Workload) -> Iterator[Problem]:
     if missing or surplus:
         text = f"missing: {', '.join(missing) or '-'}; unknown: {', '.join(surplus) or '-'}"
         yield "W5", "workload.inputs", text, f"exactly {', '.join(definition.inputs)}"
+    indices = _indices(definition)
     for name, source in workload.inputs.items():
         spec = definition.inputs.get(name)
-        if spec is None:
-            continue
-        field, is_scalar = f"workload.inputs.{name}", spec.shape is None
-        recorded, number = isinstance(source, SafetensorsInput), isinstance(source, ScalarInput)
-        if (is_scalar and recorded) or (number and not is_scalar):
-            kind = "a scalar" if is_scalar else "a tensor"
-            yield "W6", field, f"{source.type} for {kind}", "scalar for scalars, else a tensor"
-        elif isinstance(source, RandomInput) and not is_scalar and _is_index(name, spec):
-            text = f"random {spec.dtype.value} for {name}"
-            yield "W6", field, text, "record index tensors: random ones read out of bounds"
+        if spec is not None and (text := _misfit(name, spec, source, name in indices)):
+            fix = "scalars are given by value, index tensors recorded: random ones read anywhere"
+            yield "W6", f"workload.inputs.{name}", text, fix
 
 
-def _is_index(name: str, spec: Any) -> bool:
-    return spec.dtype.value in blobs.INTEGERS and bool(INDEX.search(name))
+def _misfit(name: str, spec: TensorSpec, source: InputSource, is_index: bool) -> str | None:
+    """Why an input cannot come from that source, or None."""
+    dtype = spec.dtype.value
+    if spec.shape is None and not isinstance(source, ScalarInput):
+        return f"{source.type} for a scalar"
+    if spec.shape is not None and isinstance(source, ScalarInput):
+        return "scalar for a tensor"
+    if isinstance(source, RandomInput) and is_index:
+        return f"random {dtype} for {name}"
+    if isinstance(source, ScalarInput) and not _fits(source.value, dtype):
+        return f"{source.value!r} for a scalar of {dtype}"
+    return None
+
+
+def _fits(value: int | float | bool, dtype: str) -> bool:
+    if dtype == "bool":
+        return type(value) is bool
+    if dtype in INTEGERS:
+        return type(value) is int
+    return type(value) is not bool and -math.inf < value < math.inf
+
+
+def _indices(definition: Definition) -> set[str]:
+    """Integer tensors whose values matter: by their name, or because a constraint reads them."""
+    read: set[str] = set()
+    for text in definition.constraints:
+        read |= constraints.names(text)
+    return {
+        name
+        for name, spec in definition.inputs.items()
+        if spec.dtype.value in INTEGERS and (INDEX.search(name) or name in read)
+    }
 
 
 def _constraints(
@@ -100,13 +142,28 @@ def _constraints(
         elif all(axis in scope for axis in spec.shape or []):
             shape = tuple(scope[axis] for axis in spec.shape or [])
             scope[name] = constraints.ShapeOnly(shape)
+    for name, source in workload.inputs.items():
+        if isinstance(source, ScalarInput) and name in definition.inputs:
+            scope[name] = source.value
     for text in definition.constraints:
+        used = constraints.names(text)
+        if not used <= set(scope) or not _sound(text):
+            continue  # a missing axis is W4's; the constraint's own faults are the definition's
+        values = ", ".join(f"{n}={scope[n]}" for n in sorted(used & set(workload.axes)))
         try:
-            holds = constraints.evaluate(text, scope)
-        except (constraints.NotKnown, FormatError):
-            continue  # unknown values; faults of the constraint are the definition's
-        if not holds:
-            values = ", ".join(
-                f"{n}={scope[n]}" for n in sorted(constraints.names(text)) if n in workload.axes
-            )
-            yield "W8", "workload.axes", f"{text!r} with {values}", "correct axes or tensors"
+            if constraints.evaluate(text, scope):
+                continue
+            fault = f"{text!r} with {values}" if values else repr(text)
+        except constraints.NotKnown:
+            continue
+        except FormatError as error:
+            fault = str(error)
+        yield "W8", "workload.axes", fault, "correct axes or tensors"
+
+
+def _sound(text: str) -> bool:
+    try:
+        constraints.check(text)
+    except FormatError:
+        return False
+    return True

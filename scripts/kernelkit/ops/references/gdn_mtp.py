@@ -1,9 +1,9 @@
 """Gated delta rule over the tokens of a multi-token-prediction step, from a pool of states.
 
 S = decay * S; S = S + beta * (v - S k) k^T; output = scale * S q, token by token from the state of
-slot initial_state_indices[request]. The pool is not updated: final_state equals initial_state, and
-intermediate_states_buffer is the caller's to fill (a reference changes no input). No q/k
-normalisation. scale None or 0: 1 / sqrt(K).
+slot initial_state_indices[request]; a slot below 0 is padding, output 0. The pool is not updated:
+final_state equals initial_state, and intermediate_states_buffer is the caller's to fill (a
+reference changes no input). No q/k normalisation. scale None or 0: 1 / sqrt(K).
 """
 
 import math
@@ -46,9 +46,12 @@ def run(
     group = v.shape[2] // q.shape[2]
     query, key = (x.to(torch.float32).repeat_interleave(group, dim=2) for x in (q, k))
     value = v.to(torch.float32)
-    state = initial_state[initial_state_indices.long()].to(torch.float32)
+    slots = initial_state_indices.long()
+    state = initial_state[slots.clamp(min=0)].to(torch.float32)
     outputs = []
     for t in range(q.shape[1]):
         state, out = update(state, query[:, t], key[:, t], value[:, t], decay[:, t], beta[:, t])
         outputs.append(out)
-    return (torch.stack(outputs, dim=1) * scale).to(q.dtype), initial_state.clone()
+    output = torch.stack(outputs, dim=1) * scale
+    output = output.masked_fill((slots < 0)[:, None, None, None], 0.0)
+    return output.to(q.dtype), initial_state.clone()
