@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,18 +33,22 @@ def _validate(dataset: Path) -> subprocess.CompletedProcess[str]:
 def test_kills_leave_a_sound_dataset(tmp_path: Path) -> None:
     dataset = tmp_path / "dataset"
     whole = tmp_path / "whole"
-    start = time.perf_counter()
     subprocess.run(_derive(whole), check=True, capture_output=True, timeout=60)
-    duration = time.perf_counter() - start
+    total = len(list(whole.rglob("*.json")))
     rng = random.Random(0)
     partial = 0
     for _ in range(KILLS):
+        shutil.rmtree(dataset, ignore_errors=True)
         process = subprocess.Popen(_derive(dataset), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        time.sleep(rng.uniform(0.3, 1.0) * duration)
+        # Killed when so many files are there, plus a little: in the middle of a write or between.
+        enough = rng.randrange(total)
+        while process.poll() is None and len(list(dataset.rglob("*.json"))) < enough:
+            pass
+        time.sleep(rng.uniform(0, 0.003))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         written = len(list(dataset.rglob("*.json")))
-        partial += written < len(list(whole.rglob("*.json")))
+        partial += written < total
         if written:
             done = _validate(dataset)
             assert done.returncode == 0, done.stdout
