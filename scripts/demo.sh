@@ -51,8 +51,10 @@ if [ -z "$model" ]; then
 fi
 out="${out:-out/demo}"
 mkdir -p "$out/tmp" || die 3 "cannot write to $out"
-export TMPDIR
-TMPDIR="$(cd "$out/tmp" && pwd)" # temporary files stay in there, too
+temporary="$(cd "$out/tmp" && pwd)"
+if [ ${#temporary} -le 70 ]; then # a longer path cannot hold the benchmark's socket
+  export TMPDIR="$temporary"      # temporary files stay in there, too
+fi
 dataset="$out/dataset"
 failed=0
 started=$SECONDS

@@ -1,7 +1,8 @@
 """Start a worker in a process and group of its own, and end all of it on time.
 
 On Linux a server process that has torch loaded, and nothing else, forks each worker: that saves
-seconds per worker. The server never runs code of a solution. Elsewhere each worker starts afresh.
+seconds per worker. The server never runs code of a solution. Elsewhere, and where the temporary
+folder's path is too long for the server's socket, each worker starts afresh.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernelkit.bench import worker
 
+# A Unix socket's path has at most 107 characters; the server adds up to 33 to the folder's.
+LONGEST_FOLDER = 70
 PRELOADED = ["torch", "numpy", "pydantic", "safetensors.torch"]
 
 
@@ -28,8 +32,9 @@ class Ended:
 
 def run(job: Path, timeout: float) -> Ended:
     """Run the job's worker for at most `timeout` seconds; nothing of its group is left after."""
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-    if sys.platform == "linux":
+    served = sys.platform == "linux" and len(tempfile.gettempdir()) <= LONGEST_FOLDER
+    context = multiprocessing.get_context("forkserver" if served else "spawn")
+    if served:
         context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=worker.main, args=(str(job),))
     process.start()

@@ -189,16 +189,20 @@ class DsaPaged(OpFamily):
 
 
 def _sparse_indices(definition: Definition, axes: Axes, rng: torch.Generator) -> torch.Tensor:
+    """Distinct slots from all over the cache for each token, then -1: one slot of each of as many
+    equal parts of the cache as a token has slots, the parts in random order."""
     import torch
 
-    topk = definition.const_axes["topk"]
+    tokens, topk = axes["num_tokens"], definition.const_axes["topk"]
     slots = axes["num_pages"] * definition.const_axes["page_size"]
-    rows = torch.full((axes["num_tokens"], topk), -1, dtype=torch.int32)
-    for row in rows:
-        least = max(1, topk * 3 // 4)
-        count = min(slots, int(torch.randint(least, topk + 1, (), generator=rng)))
-        row[:count] = torch.randperm(slots, generator=rng)[:count].to(torch.int32)
-    return rows
+    parts = min(slots, topk)
+    starts = torch.arange(parts + 1) * slots // max(1, parts)
+    offsets = torch.rand(tokens, parts, generator=rng) * torch.diff(starts)
+    order = torch.randperm(parts, generator=rng)
+    rows = torch.full((tokens, topk), -1, dtype=torch.int32)
+    rows[:, :parts] = (starts[:-1] + offsets.long())[:, order].to(torch.int32)
+    filled = torch.randint(max(1, topk * 3 // 4), topk + 1, (tokens, 1), generator=rng)
+    return rows.masked_fill_(torch.arange(topk) >= filled, -1)
 
 
 def _block_table(definition: Definition, axes: Axes, rng: torch.Generator) -> Inputs:

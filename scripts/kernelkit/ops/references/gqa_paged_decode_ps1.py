@@ -1,7 +1,7 @@
 """GQA decode over a paged KV cache with one token a page: kv_indices are token ids.
 
-Requests are padded to the longest of a chunk; a chunk holds at most CHUNK_TOKENS tokens, so that
-memory stays bounded however long the requests are.
+Requests are padded to the longest of a chunk; a chunk holds at most CHUNK_TOKENS tokens, or one
+request that is longer.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 kv_indices are page ids; the last page may be partly full.
 q_nope is absorbed (already multiplied by the key up-projection). Requests are padded to the longest
-of a chunk; a chunk holds at most CHUNK_TOKENS tokens, so that memory stays bounded.
+of a chunk; a chunk holds at most CHUNK_TOKENS tokens, or one request that is longer.
 """
 
 import math

@@ -1,7 +1,7 @@
 """MLA decode over a paged latent cache with one token a page: keys are [ckv, kpe], values are ckv.
 
 q_nope is absorbed (already multiplied by the key up-projection). Requests are padded to the longest
-of a chunk; a chunk holds at most CHUNK_TOKENS tokens, so that memory stays bounded.
+of a chunk; a chunk holds at most CHUNK_TOKENS tokens, or one request that is longer.
 """
 
 import math
