@@ -140,18 +140,46 @@ def test_where_pages_lie_does_not_matter(prefill: bool) -> None:
         assert torch.equal(old, new)
 
 
-def test_tokens_behind_the_last_do_not_count() -> None:
-    """The rest of a partly full page may hold anything, also NaN."""
-    definition = GQA.definition(4, 2, 16, 64, prefill=False)
-    inputs = GQA.make_inputs(definition, GQA.small_axes(definition), seed=2)
-    inputs["kv_last_page_len"] = torch.tensor([1, 63, 64], dtype=torch.int32)
+@pytest.mark.parametrize("page_size", [1, 16])
+@pytest.mark.parametrize("prefill", [False, True])
+@pytest.mark.parametrize("op_type", ["gqa_paged", "mla_paged"])
+def test_slots_of_no_request_do_not_count(op_type: str, prefill: bool, page_size: int) -> None:
+    """Other pages, page 0 among them, and the rest of a last page may hold anything, also NaN."""
+    op: Any = family(op_type)
+    sizes = (4, 2, 16) if op_type == "gqa_paged" else (3, 32, 8)
+    definition = op.definition(*sizes, page_size, prefill=prefill)
+    inputs = op.make_inputs(definition, op.small_axes(definition), seed=2)
+    count = len(inputs["kv_indices"])
+    inputs["kv_indices"] = torch.arange(count, 0, -1, dtype=torch.int32)
+    free = torch.ones(17 * page_size, dtype=torch.bool)
+    used = page_size * inputs["kv_indices"].long()[:, None] + torch.arange(page_size)
+    if page_size > 1:
+        last = inputs["kv_indptr"][1:].long() - 1
+        keep = torch.ones_like(used, dtype=torch.bool)
+        keep[last] = torch.arange(page_size) < inputs["kv_last_page_len"][:, None]
+        used = used[keep]
+    free[used.flatten()] = False
+    assert free[0] and free.sum() < len(free)
     before = oracle.execute(definition, inputs)
-    for b, length in enumerate([1, 63, 64]):
-        page = int(inputs["kv_indices"][int(inputs["kv_indptr"][b + 1]) - 1])
-        for name in ("k_cache", "v_cache"):
-            inputs[name][page, length:] = torch.nan
+    for name in definition.inputs:
+        if name.endswith("_cache"):
+            inputs[name].flatten(0, 1)[free] = torch.nan
     for old, new in zip(before, oracle.execute(definition, inputs), strict=True):
-        assert torch.equal(old, new)
+        assert old.isfinite().all() and torch.equal(old, new)
+
+
+def test_padding_of_sparse_indices_does_not_count() -> None:
+    """-1 stands for no slot, not for slot 0."""
+    definition = DSA.sparse(3, 32, 8, 20, 64)
+    inputs = DSA.make_inputs(definition, DSA.small_axes(definition), seed=2)
+    inputs["sparse_indices"] = inputs["sparse_indices"].masked_fill(
+        inputs["sparse_indices"] == 0, 1
+    )
+    assert (inputs["sparse_indices"] < 0).any()
+    before = oracle.execute(definition, inputs)
+    inputs["ckv_cache"][0, 0] = inputs["kpe_cache"][0, 0] = torch.nan
+    for old, new in zip(before, oracle.execute(definition, inputs), strict=True):
+        assert old.isfinite().all() and torch.equal(old, new)
 
 
 @pytest.mark.parametrize(("num_pages", "page_size"), [(200, 64), (3, 4)])
