@@ -99,8 +99,8 @@ must "Derive its kernel definitions" scripts/derive_definitions.py --config "$mo
 must "Validate them" scripts/validate_dataset.py --dataset "$dataset" --smoke
 may "Workloads from calls recorded in SGLang" scripts/collect_workloads.py \
   --dump scripts/demo_assets/dump --dataset "$dataset"
-may "Plain PyTorch solutions" scripts/pack_solution.py \
-  --source scripts/demo_assets/solutions --dataset "$dataset"
+may "Plain PyTorch solutions" scripts/build_solution.py pack \
+  scripts/demo_assets/solutions --dataset "$dataset"
 if [ "$code" -eq 0 ] && [ -d "$dataset/workloads" ]; then
   limits=(--max-workloads 2 --iterations 15 --max-seconds-per-workload 1)
   may "Verify and time them: attention, norms, sampling" scripts/run_benchmark.py \

@@ -1,20 +1,21 @@
-"""Load a function from a solution's sources, call it in its style, and name what it returns."""
+"""Load a function from a solution's sources, name what it returns, and describe its errors."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import traceback
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from kernelkit.bench.job import Job
 
 if TYPE_CHECKING:
     import torch
 
 Tensors = dict[str, "torch.Tensor"]
+PACKAGE = "solution_sources"
 TRACEBACK_FRAMES, ERROR_CHARACTERS = 12, 2000
 
 
@@ -26,36 +27,42 @@ class BadOutputError(Exception):
         super().__init__(message)
 
 
-def load_function(folder: Path, file: str, symbol: str) -> Callable[..., Any]:
-    """The function `symbol` of `folder/file`, with `folder` importable for its sisters."""
-    sys.path.insert(0, str(folder))
-    name = Path(file).with_suffix("").as_posix().replace("/", ".")
-    spec = importlib.util.spec_from_file_location(name, folder / file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    function = getattr(module, symbol)
+def load_function(code: Path, file: str, symbol: str) -> Callable[..., Any]:
+    """The function `symbol` of `code/file`."""
+    function = getattr(load_module(code, file), symbol)
     if not callable(function):
         raise TypeError(f"{file}::{symbol} is not callable")
     return function
 
 
-def call(job: Job, function: Callable[..., Any], inputs: dict[str, Any]) -> Tensors:
-    """One call in the solution's style; outputs by name. Raises BadOutputError."""
-    if job.destination_passing:
-        outputs = allocate(job)
-        function(*inputs.values(), *outputs.values())
-        return outputs
-    return name_outputs(function(*inputs.values()), list(job.outputs))
+def load_module(code: Path, file: str) -> types.ModuleType:
+    """Import `file` as a module of a package of its own, so that `from .sister import x` works;
+    `import sister` works too."""
+    package = types.ModuleType(PACKAGE)
+    package.__path__ = [str(code)]
+    sys.modules[PACKAGE] = package
+    sys.path.insert(0, str(code))
+    parts = Path(file).with_suffix("").parts
+    for depth in range(1, len(parts)):  # packages between: plain folders need no __init__.py
+        importlib.import_module(".".join([PACKAGE, *parts[:depth]]))
+    name = ".".join([PACKAGE, *parts])
+    found = importlib.util.spec_from_file_location(name, code / file)
+    if found is None or found.loader is None:
+        raise ImportError(f"{file} is no Python module")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    found.loader.exec_module(module)
+    return module
 
 
 def name_outputs(result: object, names: list[str]) -> Tensors:
-    """A returned tensor, sequence or mapping as outputs by name. Raises BadOutputError."""
+    """A returned tensor, sequence or mapping as outputs by name. Raises BadOutputError.
+
+    A tensor is exactly a torch.Tensor: a subclass can claim what it does not hold.
+    """
     import torch
 
-    if isinstance(result, torch.Tensor):
+    if type(result) is torch.Tensor:
         result = (result,)
     if isinstance(result, dict):
         if set(result) != set(names):
@@ -66,23 +73,9 @@ def name_outputs(result: object, names: list[str]) -> Tensors:
     if len(result) != len(names):
         raise BadOutputError("INCORRECT_SHAPE", f"{len(result)} outputs, expected {len(names)}")
     for name, value in zip(names, result, strict=True):
-        if not isinstance(value, torch.Tensor):
+        if type(value) is not torch.Tensor or value.layout is not torch.strided:
             raise BadOutputError("INCORRECT_DTYPE", f"{name} is {type(value).__name__}, no tensor")
     return dict(zip(names, result, strict=True))
-
-
-def allocate(job: Job) -> Tensors:
-    """Outputs for destination-passing style, filled with what no right answer holds."""
-    import torch
-
-    from kernelkit.ops.base import torch_dtype
-
-    made = {}
-    for name, (shape, dtype) in job.outputs.items():
-        kind = torch_dtype(dtype)
-        poison = float("nan") if kind.is_floating_point else 0 if kind == torch.bool else -1
-        made[name] = torch.full(shape or [], poison, dtype=torch.float32).to(kind).to(job.device)
-    return made
 
 
 def describe(error: BaseException, code_folder: str) -> str:

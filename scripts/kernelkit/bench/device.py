@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
+import re
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,24 +15,40 @@ from kernelkit.errors import MissingDependencyError, UsageError
 PACKAGES = ("triton", "flashinfer-python")
 
 
-def choose(asked: str | None) -> str:
-    """The device to use: the one asked for, else cuda where there is one, else cpu.
+def choose(asked: str | None) -> list[str]:
+    """The devices to use: what was asked for, else a GPU where there is one, else the CPU.
 
-    Raises MissingDependencyError where torch or the device is absent, UsageError for another name.
+    torch stays out of this process: a short-lived one is asked. Raises MissingDependencyError
+    where torch or the device is absent, UsageError for another name.
     """
-    try:
-        import torch
-    except ImportError:
+    if asked is not None and not re.fullmatch(r"cpu|all|cuda(:\d+)?", asked):
+        raise UsageError("no such device", received=asked, allowed="cpu, cuda, cuda:N, all")
+    if importlib.util.find_spec("torch") is None:
         raise MissingDependencyError(
             "torch is not installed", next_step="pip install torch (a CPU build is enough)"
-        ) from None
+        )
+    if asked == "cpu":
+        return ["cpu"]
+    count = _gpu_count()
     if asked is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked.split(":")[0] not in ("cpu", "cuda"):
-        raise UsageError("no such device", received=asked, allowed="cpu, cuda, cuda:N")
-    if asked.startswith("cuda") and not torch.cuda.is_available():
-        raise MissingDependencyError("no CUDA device", received=asked, allowed="cpu")
-    return asked
+        return ["cuda:0" if count else "cpu"]
+    number = int(asked.partition(":")[2] or 0)
+    if number >= count:
+        raise MissingDependencyError(
+            "no such CUDA device", received=asked, allowed=f"cpu; {count} GPUs are here"
+        )
+    return [f"cuda:{n}" for n in range(count)] if asked == "all" else [f"cuda:{number}"]
+
+
+def _gpu_count() -> int:
+    """How many GPUs torch sees. Raises MissingDependencyError where torch cannot be imported."""
+    code = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if found.returncode:
+        raise MissingDependencyError(
+            "torch cannot be imported", received=found.stderr.strip().splitlines()[-1:]
+        )
+    return int(found.stdout.split()[-1])
 
 
 def hardware(device: str) -> str:

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from kernelkit.dataset.definition import Definition
-from kernelkit.dataset.solution import Language, Solution
-from kernelkit.dataset.store import Dataset
+from kernelkit.dataset.solution import Solution
+from kernelkit.dataset.store import Dataset, load_jsonl
+from kernelkit.dataset.trace import Trace
 from kernelkit.dataset.workload import Workload
 from kernelkit.errors import NothingSelectedError, UsageError
-from kernelkit.ops import family
-
-RUNNABLE = (Language.PYTHON, Language.TRITON)
+from kernelkit.ops import OP_TYPES
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,11 @@ class Task:
 
 @dataclass
 class Plan:
-    """The tasks, and why other pairs are not among them."""
+    """The tasks, why other pairs are not among them, and the files that cannot be read."""
 
     tasks: list[Task] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     resumed: int = 0  # pairs that have a trace already
 
     @property
@@ -47,35 +47,60 @@ class Filters:
     definitions: list[str] | None = None
     op_types: list[str] | None = None
     solutions: list[str] | None = None
-    max_workloads: int | None = None
+    workloads: int | list[str] | None = None  # the first N of each definition, or by uuid
     resume: bool = False
     device: str = "cpu"
 
 
-def plan(dataset: Dataset, filters: Filters) -> Plan:
-    """The tasks of a dataset. Raises UsageError for a name that is not there,
-    NothingSelectedError where no pair is left and none was done before."""
+def plan(dataset: Dataset, filters: Filters, done_in: Dataset | None = None) -> Plan:
+    """The tasks of a dataset; `done_in` holds the traces that `resume` goes by.
+
+    Raises UsageError for a name that is not there, NothingSelectedError where no pair is left and
+    none was done before.
+    """
     made = Plan()
     by_definition = _solutions(dataset, filters, made)
     for definition in _definitions(dataset, filters):
         solutions = by_definition.get(definition.name, [])
-        lines = dataset.workloads_of(definition)
-        if not lines or not solutions:
-            what = "workload" if not lines else "solution"
+        workloads = _workloads(dataset, definition, filters, made)
+        if not workloads or not solutions:
+            what = "workload" if not workloads else "solution"
             made.notes.append(f"{definition.name}: no {what}")
             continue
-        done = _done(dataset, definition) if filters.resume else set()
-        for line in lines[: filters.max_workloads]:
-            uuid = line.workload.uuid
+        done = _done(done_in or dataset, definition) if filters.resume else set()
+        for workload in workloads:
+            uuid = workload.uuid
             left = [s for s in solutions if (s.name, mark(s, filters.device), uuid) not in done]
             made.resumed += len(solutions) - len(left)
             if left:
-                made.tasks.append(Task(definition, line.workload, left))
+                made.tasks.append(Task(definition, workload, left))
     if not made.tasks and not made.resumed:
         raise NothingSelectedError(
-            "no workload with a solution", received="; ".join(made.notes[:5]) or "an empty dataset"
+            "no workload with a solution",
+            received="; ".join([*made.refused, *made.notes][:5]) or "an empty dataset",
         )
     return made
+
+
+def _workloads(
+    dataset: Dataset, definition: Definition, filters: Filters, made: Plan
+) -> list[Workload]:
+    """The chosen workloads of a definition; a line that cannot be read is refused alone."""
+    found: dict[str, Workload] = {}
+    path = dataset.workload_path(definition)
+    for loaded in load_jsonl(Trace, path) if path.is_file() else ():
+        place = f"{dataset.relative(path)}:{loaded.line}"
+        if loaded.value is None:
+            made.refused.append(f"{place}: {loaded.error}")
+        elif loaded.value.workload.uuid in found:
+            made.refused.append(f"{place}: uuid {loaded.value.workload.uuid} is there before")
+        elif missing := set(definition.var_axes) - loaded.value.workload.axes.keys():
+            made.refused.append(f"{place}: no value for axes {', '.join(sorted(missing))}")
+        else:
+            found[loaded.value.workload.uuid] = loaded.value.workload
+    if isinstance(filters.workloads, list):
+        return [found[uuid] for uuid in filters.workloads if uuid in found]
+    return list(found.values())[: filters.workloads]
 
 
 def key(solution: Solution) -> str:
@@ -93,22 +118,27 @@ def _definitions(dataset: Dataset, filters: Filters) -> Iterator[Definition]:
     chosen = dataset.definitions()
     if filters.definitions is not None:
         chosen = {name: dataset.find_definition(name) for name in filters.definitions}
-    for op_type in filters.op_types or []:
-        family(op_type)  # a name that is none is an error; one without definitions is not
+    if unknown := set(filters.op_types or []) - {d.op_type for d in chosen.values()} - {*OP_TYPES}:
+        raise UsageError("no such op type", received=", ".join(sorted(unknown)))
     for definition in chosen.values():
         if filters.op_types is None or definition.op_type in filters.op_types:
             yield definition
 
 
 def _solutions(dataset: Dataset, filters: Filters, made: Plan) -> dict[str, list[Solution]]:
-    """The runnable solutions by definition; a note for each other."""
+    """The runnable solutions by definition; a note for each other, bad files refused alone."""
     found: dict[str, list[Solution]] = {}
-    known = set()
+    known: set[str] = set()
     for loaded in dataset.load_solutions():
-        if loaded.value is None:
-            made.notes.append(f"{dataset.relative(loaded.path)}: {loaded.error}")
+        place, solution = dataset.relative(loaded.path), loaded.value
+        if solution is None:
+            if filters.solutions is None or loaded.path.stem in filters.solutions:
+                made.refused.append(f"{place}: {loaded.error}")
+                known.add(loaded.path.stem)
             continue
-        solution = loaded.value
+        if solution.name in known:
+            made.refused.append(f"{place}: the name {solution.name} is another file's")
+            continue
         known.add(solution.name)
         if filters.solutions is not None and solution.name not in filters.solutions:
             continue
@@ -122,8 +152,6 @@ def _solutions(dataset: Dataset, filters: Filters, made: Plan) -> dict[str, list
 
 
 def _why_not(solution: Solution, device: str) -> str | None:
-    if solution.spec.language not in RUNNABLE:
-        return f"language {solution.spec.language.value} is not built by this evaluator"
     on_cpu = any(target.lower() == "cpu" for target in solution.spec.target_hardware)
     only_cpu = all(target.lower() == "cpu" for target in solution.spec.target_hardware)
     if device.startswith("cuda") and only_cpu or not device.startswith("cuda") and not on_cpu:

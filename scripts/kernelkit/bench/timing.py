@@ -1,78 +1,160 @@
-"""Latency of a call: repeated, with the clock of the device; median, and the 20th and 80th
-percentile as its spread."""
+"""Latencies: cold L2, median with its spread and uncertainty, and when to stop."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-MIN_SAMPLES = 3
+if TYPE_CHECKING:
+    import torch
+
+MIN_SAMPLES = 10  # of a trial, before the stop rule may end it
+ENOUGH = 0.005  # relative error of the median at which more samples are not worth their time
+FLUSH_L2_SIZES = 2  # bytes written to empty the cache, in sizes of the L2
+CONFIDENCE = 1.96  # normal deviate of a two-sided 95 % interval
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Latencies in milliseconds; `method` names the clock."""
+class Timing:
+    """Latencies of one workload in milliseconds; `relative_error` is half the 95 % confidence
+    interval of the median, as a fraction of it."""
 
-    median_ms: float
-    p20_ms: float
-    p80_ms: float
-    samples: int
     method: str
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    relative_error: float
+    samples: int
+    trials_ms: list[float]
+    l2: str = "cold"
+    host_overhead_ms: float | None = None
+    setup_ms: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; `extra` beside the rest."""
+        plain = asdict(self)
+        return {**{k: v for k, v in plain.items() if k != "extra"}, **plain["extra"]}
+
+
+def summarize(trials: list[list[float]], method: str, **facts: Any) -> Timing:
+    """The timing of samples in milliseconds, trial by trial."""
+    samples = sorted(sample for trial in trials for sample in trial)
+    tenths = statistics.quantiles(samples, n=10, method="inclusive") if len(samples) > 1 else None
+    medians = [statistics.median(trial) for trial in trials if trial]
+    return Timing(
+        method=method,
+        median_ms=statistics.median(samples),
+        p10_ms=tenths[0] if tenths else samples[0],
+        p90_ms=tenths[8] if tenths else samples[0],
+        relative_error=max(relative_error(samples), _between(medians)),
+        samples=len(samples),
+        trials_ms=medians,
+        **facts,
+    )
+
+
+def relative_error(samples: list[float]) -> float:
+    """Half the 95 % confidence interval of the median over the median.
+
+    The interval's ends are order statistics (binomial, normal approximation): nothing is assumed
+    of the distribution. Conover, Practical Nonparametric Statistics, section 3.2. 1.0 for fewer
+    than six samples, of which no such interval can be had.
+    """
+    ordered, count = sorted(samples), len(samples)
+    if count < 6:
+        return 1.0
+    reach = CONFIDENCE * math.sqrt(count) / 2
+    low = max(0, math.floor((count - 1) / 2 - reach))
+    high = min(count - 1, math.ceil((count - 1) / 2 + reach))
+    return (ordered[high] - ordered[low]) / 2 / statistics.median(ordered)
+
+
+def _between(medians: list[float]) -> float:
+    """Half the range of the trials' medians over their median: what calls of one trial share."""
+    if len(medians) < 2:
+        return 0.0
+    return (max(medians) - min(medians)) / 2 / statistics.median(medians)
+
+
+def settled(samples: list[float]) -> bool:
+    """Whether a trial may end early."""
+    return len(samples) >= MIN_SAMPLES and relative_error(samples) < ENOUGH
+
+
+def sound(sample: float) -> bool:
+    """Whether a sample can be a time."""
+    return isinstance(sample, (int, float)) and 0 < sample < math.inf
+
+
+class Flusher:
+    """Empties the device's L2 cache by writing a buffer twice its size; on a CPU nothing."""
+
+    def __init__(self, device: str) -> None:
+        self.buffer: torch.Tensor | None = None
+        self.round = 0
+        if device.startswith("cuda"):
+            import torch
+
+            size = FLUSH_L2_SIZES * torch.cuda.get_device_properties(device).L2_cache_size
+            self.buffer = torch.empty(size, dtype=torch.uint8, device=device)
+
+    def flush(self) -> None:
+        """Queue the writing."""
+        if self.buffer is not None:
+            self.round = (self.round + 1) % 251
+            self.buffer.fill_(self.round)
 
 
 def measure(
-    call: Callable[[int], object],
-    prepare: Callable[[int], None],
-    *,
+    call: Callable[[], object],
+    flusher: Flusher,
     device: str,
+    *,
     warmup: int,
     iterations: int,
     max_seconds: float,
-) -> Spread:
-    """Time `call(i)` after `warmup` untimed ones; `prepare(i)` runs before each, off the clock.
-
-    Stops early, with at least three samples, where `max_seconds` have passed.
-    """
-    clock = _cuda_sample if device.startswith("cuda") else _cpu_sample
+) -> Timing:
+    """Time trusted code in this process. Stops when settled, or after `max_seconds`."""
+    sample = _cuda_sampler(call, flusher) if device.startswith("cuda") else _cpu_sampler(call)
     deadline = time.perf_counter() + max_seconds
-    for index in range(warmup):
-        prepare(index)
-        clock(call, index)
+    for _ in range(warmup):
+        sample()
         if time.perf_counter() > deadline - max_seconds / 2:
             break
     samples: list[float] = []
-    while len(samples) < iterations:
-        index = len(samples)
-        prepare(index)
-        samples.append(clock(call, index))
-        if len(samples) >= MIN_SAMPLES and time.perf_counter() > deadline:
+    while len(samples) < iterations and not settled(samples):
+        samples.append(sample())
+        if len(samples) >= 3 and time.perf_counter() > deadline:
             break
-    return spread(samples, "cuda events" if device.startswith("cuda") else "perf_counter")
+    method = "cuda events" if device.startswith("cuda") else "wall clock"
+    return summarize([samples], method, l2="cold" if device.startswith("cuda") else "warm")
 
 
-def spread(samples: list[float], method: str) -> Spread:
-    """Median and percentiles (linear between neighbours) of samples in milliseconds."""
-    if len(samples) < 2:
-        return Spread(samples[0], samples[0], samples[0], 1, method)
-    fifths = statistics.quantiles(samples, n=5, method="inclusive")
-    return Spread(statistics.median(samples), fifths[0], fifths[3], len(samples), method)
+def _cpu_sampler(call: Callable[[], object]) -> Callable[[], float]:
+    def sample() -> float:
+        start = time.perf_counter()
+        call()
+        return (time.perf_counter() - start) * 1e3
+
+    return sample
 
 
-def _cpu_sample(call: Callable[[int], object], index: int) -> float:
-    start = time.perf_counter()
-    call(index)
-    return (time.perf_counter() - start) * 1e3
-
-
-def _cuda_sample(call: Callable[[int], object], index: int) -> float:
+def _cuda_sampler(call: Callable[[], object], flusher: Flusher) -> Callable[[], float]:
     import torch
 
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
-    start.record()
-    call(index)
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end)
+
+    def sample() -> float:
+        flusher.flush()
+        start.record()
+        call()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end)
+
+    return sample

@@ -1,159 +1,102 @@
-"""From what a worker left behind to a verdict and the evaluation that is written down."""
+"""From what a trial came to, to the evaluation that is written down."""
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from dataclasses import fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
-from kernelkit import ops
-from kernelkit.bench.compare import Verdict, check_form, compare, worst
-from kernelkit.bench.draws import compare_draws
-from kernelkit.bench.job import PHASE, RESULT, TENSORS, Settings, set_folder
-from kernelkit.bench.process import Ended
-from kernelkit.bench.selection import Task
-from kernelkit.bench.timing import Spread
-from kernelkit.dataset.definition import Definition
+from kernelkit.bench.ceilings import Ceilings
+from kernelkit.bench.cost import Work
+from kernelkit.bench.settings import Settings
+from kernelkit.bench.timing import Timing
+from kernelkit.bench.trial import Outcome
 from kernelkit.dataset.trace import Correctness, Environment, Evaluation, Performance, Status
-from kernelkit.ops.base import Tolerance
 
-if TYPE_CHECKING:
-    import torch
-
-LOG_CHARACTERS = 2000
-
-
-def failure(ended: Ended, result: dict[str, Any], own: Path) -> Verdict | None:
-    """The verdict on a worker that left no outputs; None where it did."""
-    phase = tail(own / PHASE) or "start"
-    if ended.timed_out:
-        return Verdict(Status.TIMEOUT, message=f"killed at its time limit, in phase {phase}")
-    if result.get("ok"):
-        if _times_are_sound(result.get("times")):
-            return None
-        return Verdict(Status.RUNTIME_ERROR, message="the worker's times are no times")
-    for status in (Status.INCORRECT_SHAPE, Status.INCORRECT_DTYPE):
-        if result.get("status") == status.value:
-            return Verdict(status, message=str(result.get("error", "")))
-    status = Status.COMPILE_ERROR if phase == "load" else Status.RUNTIME_ERROR
-    ending = f"the process ended with {ended.code} in phase {phase}, without a result"
-    return Verdict(status, message=str(result.get("error") or ending))
-
-
-def judge(task: Task, settings: Settings, folder: Path, own: Path) -> Verdict:
-    """Compare every input set's outputs with the reference's; draws by frequency."""
-    from safetensors import SafetensorError
-
-    tolerance = tolerance_of(task.definition)
-    try:
-        verdicts = []
-        for index in range(settings.sets):
-            name = f"outputs{index}.safetensors"
-            got, want = _load(own / name), _load(folder / "reference" / name)
-            form_only = tolerance.samples
-            verdicts.append(check_form(got, want) if form_only else compare(got, want, tolerance))
-        if tolerance.samples and worst(verdicts).status is Status.PASSED:
-            verdicts += _judge_draws(folder, own)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        return Verdict(Status.RUNTIME_ERROR, message=f"outputs cannot be read: {error}")
-    return worst(verdicts)
+LOG_CHARACTERS = 6000
+Facts = dict[str, Any]
 
 
 def make_evaluation(
-    task: Task,
+    outcome: Outcome,
     settings: Settings,
-    verdict: Verdict,
-    reference: dict[str, Any],
-    result: dict[str, Any],
+    *,
+    tolerance: Facts,
+    reference: Facts,
+    machine: Facts,
+    isolation: list[str],
+    work: Work,
+    ceilings: Ceilings | None,
     log: str,
 ) -> Evaluation:
-    """The evaluation of a trace: environment and reference times come from the reference's worker,
-    the solution's times from its own."""
+    """The evaluation of a trace. `reference`: the timing of the definition's reference."""
     correctness = performance = None
-    if verdict.status in (Status.PASSED, Status.INCORRECT_NUMERICAL):
-        tolerance = tolerance_of(task.definition)
-        extra: dict[str, Any] = {
-            "seed": settings.seed,
-            "input_sets": settings.sets,
-            "atol": tolerance.atol,
-            "rtol": tolerance.rtol,
-            "matched_ratio": verdict.matched_ratio,
-        }
-        if verdict.status is Status.PASSED:
-            extra["timing"] = result["times"]
-            extra["reference_timing"] = reference["times"]
-            performance = _performance(result["times"], reference["times"])
+    if outcome.status in (Status.PASSED, Status.INCORRECT_NUMERICAL):
+        extra = _facts(outcome, settings, tolerance, isolation)
+        if outcome.status is Status.PASSED and outcome.timing is not None:
+            extra["timing"] = outcome.timing.to_json()
+            extra["reference_timing"] = reference
+            extra["speed_of_light"] = work.speed_of_light(outcome.timing.median_ms, ceilings)
+            performance = _performance(outcome.timing, reference)
         correctness = Correctness(
-            max_absolute_error=verdict.max_abs, max_relative_error=verdict.max_rel, extra=extra
+            max_absolute_error=_worst(outcome.judged, "max_abs"),
+            max_relative_error=_worst(outcome.judged, "max_rel"),
+            extra=extra,
         )
     return Evaluation(
-        status=verdict.status,
-        environment=Environment(hardware=reference["hardware"], libs=reference["libs"]),
+        status=outcome.status,
+        environment=Environment(hardware=machine["hardware"], libs=machine["libs"]),
         timestamp=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        log=log,
+        log=log[:LOG_CHARACTERS],
         correctness=correctness,
         performance=performance,
     )
 
 
-def notes(result: dict[str, Any]) -> list[str]:
-    """What a person should know of a solution that has passed."""
-    names = result.get("mutates")
-    if not isinstance(names, list) or not names:
-        return []
-    return [f"note: writes to its inputs ({', '.join(map(str, names))}), restored between calls"]
+def _facts(outcome: Outcome, settings: Settings, tolerance: Facts, isolation: list[str]) -> Facts:
+    return {
+        "evaluator": "kernelkit",
+        "seed": settings.seed,
+        "trials": settings.trials,
+        "atol": tolerance["atol"],
+        "rtol": tolerance["rtol"],
+        "required_matched_ratio": tolerance["matched_ratio"],
+        "matched_ratio": min((doc["matched_ratio"] for doc in outcome.judged), default=1.0),
+        "outputs": _outputs(outcome.judged),
+        "calls": outcome.calls,
+        "verified": len(outcome.judged),
+        "isolation": isolation,
+    }
 
 
-def read_result(folder: Path) -> dict[str, Any]:
-    """The worker's answer; empty where it left none."""
-    try:
-        found = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _outputs(judged: Iterable[Facts]) -> Facts:
+    """The worst of each output over all judged calls."""
+    found: Facts = {}
+    for document in judged:
+        for name, error in document["outputs"].items():
+            known = found.setdefault(name, {"max_abs": 0.0, "max_rel": 0.0, "matched_ratio": 1.0})
+            known["max_abs"] = max(known["max_abs"], float(error["max_abs"]))
+            known["max_rel"] = max(known["max_rel"], float(error["max_rel"]))
+            known["matched_ratio"] = min(known["matched_ratio"], error["matched_ratio"])
+    for known in found.values():
+        for key in ("max_abs", "max_rel"):
+            known[key] = _plain(known[key])
+    return found
 
 
-def tail(path: Path) -> str:
-    """The end of a text file; empty where there is none."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text[-LOG_CHARACTERS:].strip()
+def _worst(judged: Iterable[Facts], key: str) -> float:
+    return max((float(document[key]) for document in judged), default=0.0)
 
 
-def tolerance_of(definition: Definition) -> Tolerance:
-    """The family's tolerance."""
-    return ops.family(definition.op_type).tolerance(definition)
+def _plain(value: float) -> float | str:
+    """A number, or what JSON has no number for as text."""
+    return value if abs(value) < float("inf") else str(value)
 
 
-def _times_are_sound(times: object) -> bool:
-    """Whether a worker's answer has the fields of a Spread, with finite numbers above zero."""
-    if not isinstance(times, dict) or set(times) != {field.name for field in fields(Spread)}:
-        return False
-    numbers = [times[name] for name in ("median_ms", "p20_ms", "p80_ms", "samples")]
-    return all(isinstance(n, (int, float)) and 0 < n < math.inf for n in numbers)
-
-
-def _judge_draws(folder: Path, own: Path) -> list[Verdict]:
-    inputs = _load(set_folder(str(folder / "inputs"), 0) / TENSORS)
-    got, want = (_load(at / "draws.safetensors") for at in (own, folder / "reference"))
-    return [compare_draws(got[name], want[name], inputs) for name in want]
-
-
-def _performance(mine: dict[str, Any], reference: dict[str, Any]) -> Performance:
-    latency, baseline = float(mine["median_ms"]), float(reference["median_ms"])
+def _performance(made: Timing, reference: Facts) -> Performance:
+    baseline = float(reference["median_ms"])
     return Performance(
-        latency_ms=latency,
+        latency_ms=made.median_ms,
         reference_latency_ms=baseline,
-        speedup_factor=baseline / latency if latency > 0 else 0.0,
+        speedup_factor=baseline / made.median_ms,
     )
-
-
-def _load(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(path)

@@ -1,180 +1,275 @@
-"""Inside a worker: load one function, call it on every input set, time it, leave the outputs.
+"""Inside a solution's process: load the solution, call it on the shared memory, say how long.
 
-Answers in files of its folder: `phase` (load, run, time), `result.json`, outputs as safetensors.
+What this process says about time is held against clocks outside of it, and its outputs are judged
+by another process: nothing here decides about a verdict.
 """
 
 from __future__ import annotations
 
-import json
+import gc
+import inspect
 import os
+import sys
+import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench.calling import (
-    BadOutputError,
-    Tensors,
-    allocate,
-    call,
-    describe,
-    load_function,
-)
-from kernelkit.bench.job import LOG, PHASE, RESULT, SCALARS, TENSORS, Job, set_folder
+from kernelkit.bench import sandbox
+from kernelkit.bench.arena import FileMemory, Layout
+from kernelkit.bench.building import build
+from kernelkit.bench.calling import BadOutputError, describe, name_outputs
+from kernelkit.bench.channel import Channel, serve
 
 if TYPE_CHECKING:
     import torch
 
-
-def main(path: str) -> None:
-    """Run the job of the file `path` in this process, detached from its parent's terminal."""
-    job = Job.read(Path(path))
-    if hasattr(os, "setsid"):
-        os.setsid()
-    os.chdir(job.folder)
-    log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    try:
-        result = _run(job)
-    except BadOutputError as error:
-        result = {"ok": False, "status": error.status, "error": str(error)}
-    except BaseException as error:  # also SystemExit: a solution must not end the worker unheard
-        result = {"ok": False, "error": describe(error, job.code_folder)}
-    _write_json(Path(job.folder) / RESULT, result)
-    os._exit(0)  # threads of a solution may still run
+    from kernelkit.bench.cuda_driver import DeviceMemory, Driver, Stopwatch
 
 
-def _run(job: Job) -> dict[str, Any]:
-    import torch
+def preload() -> None:
+    """Import what every solution's process needs, before it is forked."""
+    import importlib
+    import importlib.util
 
-    phase = Path(job.folder) / PHASE
-    phase.write_text("inputs", encoding="utf-8")
-    if job.role == "reference":
-        _make_inputs(job)
-    sets = [_load_inputs(job, index) for index in range(job.sets)]
-    phase.write_text("load", encoding="utf-8")
-    function = load_function(Path(job.code_folder), job.entry_file, job.entry_symbol)
-    phase.write_text("run", encoding="utf-8")
-    torch.manual_seed(job.seed)
-    changed = [_check_run(job, function, inputs, index) for index, inputs in enumerate(sets)]
-    if job.draws:
-        _draw(job, function, sets[0])
-    phase.write_text("time", encoding="utf-8")
-    mutates = sorted(set().union(*changed))
-    times = _time(job, function, sets, mutates)
-    return {"ok": True, "times": times, "mutates": mutates, **_environment(job)}
+    for name in ("torch", "numpy", "triton", "kernelkit.bench.cuda_driver"):
+        if importlib.util.find_spec(name) is not None:
+            importlib.import_module(name)
 
 
-def _environment(job: Job) -> dict[str, Any]:
-    """Hardware and library versions; asked of the reference's worker only."""
-    if job.role != "reference":
-        return {}
-    from kernelkit.bench import device
-
-    return {"hardware": device.hardware(job.device), "libs": device.libraries()}
-
-
-def _make_inputs(job: Job) -> None:
-    """Make and leave the input sets: recorded tensors and scalars as given, all else by family."""
-    from safetensors.torch import load_file, save_file
-
-    from kernelkit import ops
-    from kernelkit.dataset.definition import Definition
-
-    definition = Definition.model_validate(job.definition)
-    given = {
-        name: source["value"] if "value" in source else load_file(source["path"])[source["key"]]
-        for name, source in (job.given or {}).items()
-    }
-    family = ops.family(definition.op_type)
-    for index in range(job.sets):
-        made = family.make_inputs(definition, job.axes or {}, job.seed + index, given=given)
-        folder = set_folder(job.inputs_folder, index)
-        folder.mkdir(parents=True)
-        tensors = {name: value for name, value in made.items() if hasattr(value, "dtype")}
-        scalars = {name: value for name, value in made.items() if name not in tensors}
-        save_file({n: t.contiguous().clone() for n, t in tensors.items()}, folder / TENSORS)
-        _write_json(folder / SCALARS, scalars)
+def main(channel: Channel, order: dict[str, Any]) -> None:
+    """Serve the orchestrator's requests, locked in."""
+    process = SolutionProcess(order)
+    serve(channel, {
+        "start": process.start, "load": process.load, "workload": process.workload,
+        "setup": process.setup, "call": process.call, "batch": process.batch,
+        "rehearse": process.rehearse,
+    })  # fmt: skip
 
 
-def _load_inputs(job: Job, index: int) -> dict[str, Any]:
-    from safetensors.torch import load_file
+class SolutionProcess:
+    """The state of a solution's process. `order`: folder, user, device, arena, arena_bytes."""
 
-    folder = set_folder(job.inputs_folder, index)
-    values = json.loads((folder / SCALARS).read_text(encoding="utf-8"))
-    values.update(load_file(folder / TENSORS, device=job.device))
-    return {name: values[name] for name in job.input_names}
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.order = order
+        self.folder = Path(order["folder"])
+        self.device: str = order["device"]
+        self.on_cuda = self.device.startswith("cuda")
+        self.function: Callable[..., Any] = _nothing
+        self.setup_function: Callable[..., Any] | None = None
+        self.passing = True
+        self.driver: Driver | None = None
+        self.stopwatch: Stopwatch | None = None
+        self.slots: list[Slot] = []
 
+    def start(self) -> list[str]:
+        """Open the arena, give up privileges, start the device. Names what holds it in."""
+        self._enter()
+        isolation = ["own session", "resource limits"]
+        if not self.on_cuda:
+            self.memory: FileMemory | DeviceMemory = FileMemory(
+                Path(self.order["arena"]), self.order["arena_bytes"]
+            )
+        else:
+            self._start_cuda()  # while its files can still be reached
+        isolation += ["no network"] if sandbox.leave_network() else []
+        if self.order["user"] is not None:
+            sandbox.become(self.order["user"])
+            isolation.append("own user")
+        _die_with_parent()
+        sandbox.limit_resources(file_mb=self.order["file_mb"], processes=2048)
+        return isolation + sandbox.restrict(self.folder)
 
-def _check_run(
-    job: Job, function: Callable[..., Any], inputs: dict[str, Any], index: int
-) -> set[str]:
-    """Call on a copy of the inputs and leave the outputs. Returns the inputs it wrote to."""
-    copies = {n: v.clone() if hasattr(v, "clone") else v for n, v in inputs.items()}
-    outputs = call(job, function, copies)
-    _save(outputs, Path(job.folder) / f"outputs{index}.safetensors")
-    return {n for n, v in inputs.items() if hasattr(v, "clone") and not _same(v, copies[n])}
+    def _enter(self) -> None:
+        """Its own folder and environment; no path of kernelkit for imports to come."""
+        scrubbed = sandbox.environment(self.folder)
+        os.environ.clear()
+        os.environ.update(scrubbed)
+        os.chdir(self.folder)
+        sys.path[:] = [p for p in sys.path if p and Path(p) != sandbox.SCRIPTS]
+        sys.dont_write_bytecode = True
 
+    def _start_cuda(self) -> None:
+        import torch
 
-def _draw(job: Job, function: Callable[..., Any], inputs: dict[str, Any]) -> None:
-    """Leave the results of many calls on the same inputs, until the time for it has passed."""
-    import time
+        from kernelkit.bench.cuda_driver import DeviceMemory, Driver, Stopwatch
 
-    import torch
+        torch.cuda.set_device(self.device)
+        torch.zeros(1, device=self.device)
+        torch.cuda.synchronize()
+        self.driver = Driver()
+        address = self.driver.open_memory(self.order["arena"])
+        self.memory = DeviceMemory(address, self.order["arena_bytes"], self.device)
+        self.stopwatch = Stopwatch(self.driver)
+        self.gate, self.end = map(self.driver.open_event, self.order["events"])
+        self.default_stream = torch.cuda.default_stream()
+        self.set_stream = torch.cuda.set_stream
 
-    deadline = time.perf_counter() + job.max_seconds
-    kept: dict[str, list[torch.Tensor]] = {name: [] for name in job.outputs}
-    for _ in range(job.draws):
-        for name, value in call(job, function, inputs).items():
-            kept[name].append(value.detach().cpu().clone())
-        if time.perf_counter() > deadline:
-            break
-    _save({n: torch.stack(v) for n, v in kept.items()}, Path(job.folder) / "draws.safetensors")
+    def load(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """Load the sources in `folder`/code; {"ok": true}, or {"ok": false, "error": text}."""
+        code = self.folder / "code"
+        try:
+            module = build(code, spec)
+        except BaseException as error:  # whatever it raises
+            return {"ok": False, "error": describe(error, str(code))}
+        self.function, self.setup_function = module
+        self.passing = spec["destination_passing_style"]
+        if self.setup_function is None:
+            return {"ok": True, "setup": None}
+        return {"ok": True, "setup": list(inspect.signature(self.setup_function).parameters)}
 
-
-def _time(
-    job: Job, function: Callable[..., Any], sets: list[dict[str, Any]], mutates: list[str]
-) -> dict[str, Any]:
-    """Time the bare call, alternating between the input sets."""
-    from kernelkit.bench.timing import measure
-
-    pristine = [{name: inputs[name].clone() for name in mutates} for inputs in sets]
-    places = [allocate(job) if job.destination_passing else {} for _ in sets]
-    arguments = [[*i.values(), *o.values()] for i, o in zip(sets, places, strict=True)]
-
-    def restore(index: int) -> None:
-        for name, value in pristine[index % len(sets)].items():
-            sets[index % len(sets)][name].copy_(value)
-
-    measured = measure(
-        lambda index: function(*arguments[index % len(sets)]),
-        restore,
-        device=job.device,
-        warmup=job.warmup,
-        iterations=job.iterations,
-        max_seconds=job.max_seconds,
-    )
-    return asdict(measured)
-
-
-def _same(before: torch.Tensor, after: torch.Tensor) -> bool:
-    """Whether two tensors hold the same bytes (NaN equals itself)."""
-    import torch
-
-    if before.shape != after.shape or before.dtype != after.dtype:
-        return False
-    if not before.numel():
+    def workload(
+        self, slots: list[dict[str, Any]], scalars: dict[str, Any], order: list[str]
+    ) -> bool:
+        """Place inputs and outputs: one slot for calls one by one, more for batches."""
+        self.slots = [Slot(self.memory, Layout.from_json(slot), scalars, order) for slot in slots]
         return True
-    first, second = (t.contiguous().reshape(-1).view(torch.uint8) for t in (before, after))
-    return torch.equal(first, second)
+
+    def setup(self, names: list[str]) -> dict[str, Any]:
+        """Call the solution's setup on the named inputs; its milliseconds."""
+        assert self.setup_function is not None
+        start = time.perf_counter()
+        try:
+            self.setup_function(**{name: self.slots[0].inputs[name] for name in names})
+            self._wait()
+        except BaseException as error:  # noqa: BLE001
+            return self._failure(error)
+        return {"ok": True, "setup_ms": (time.perf_counter() - start) * 1e3}
+
+    def call(self, spin_ms: float, take: bool, nothing: bool = False) -> dict[str, Any]:
+        """One call on the first slot. With `take`, returned outputs are copied to the arena.
+
+        `nothing`: a call of nothing instead. Only the control process is asked for it.
+        """
+        slot = self.slots[0]
+        function = _nothing if nothing else self.function
+        passing = self.passing or nothing
+        try:
+            if self.on_cuda:
+                return self._call_cuda(slot, function, passing, spin_ms)
+            result = function(*slot.arguments(passing))
+            if take and not passing:
+                slot.keep(result)
+            return {"ok": True}
+        except BadOutputError as error:
+            return {"ok": False, "status": error.status, "error": str(error)}
+        except BaseException as error:  # whatever it raises
+            return self._failure(error)
+
+    def rehearse(self) -> dict[str, Any]:
+        """Copy what `call` copies of returned outputs (CPU): only the control process is asked."""
+        self.slots[0].keep(dict(self.slots[0].taken))
+        return {"ok": True}
+
+    def _call_cuda(
+        self, slot: Slot, function: Callable[..., Any], passing: bool, spin_ms: float
+    ) -> dict[str, Any]:
+        watch = self.stopwatch
+        assert watch is not None
+        self.set_stream(self.default_stream)
+        arguments = slot.arguments(passing)
+        watch.begin(spin_ms)
+        start = time.perf_counter()
+        result = function(*arguments)
+        host_ms = (time.perf_counter() - start) * 1e3
+        watch.finish()
+        slot.take(result, passing, watch)
+        return {"ok": True, "event_ms": watch.elapsed_ms(), "host_ms": host_ms}
+
+    def batch(self, nothing: bool) -> dict[str, Any]:
+        """Queue a call on every slot behind the gate (another process's event), then mark the end
+        by the other. Answers when all is queued, not when it is done."""
+        assert self.driver is not None and self.stopwatch is not None
+        driver, watch = self.driver, self.stopwatch
+        try:
+            self.set_stream(self.default_stream)
+            driver.call("cuStreamWaitEvent", None, self.gate, 0)
+            function = _nothing if nothing else self.function
+            passing = self.passing or nothing
+            for slot in self.slots:
+                result = function(*slot.arguments(passing))
+                watch.finish()
+                slot.take(result, passing, watch)
+            driver.call("cuEventRecord", self.end, None)
+        except BaseException as error:  # noqa: BLE001
+            return self._failure(error)
+        return {"ok": True}
+
+    def _wait(self) -> None:
+        if self.driver is not None:
+            self.driver.call("cuCtxSynchronize")
+
+    def _failure(self, error: BaseException) -> dict[str, Any]:
+        text = describe(error, str(self.folder / "code"))
+        try:
+            self._wait()
+        except Exception as again:  # whatever it raises
+            text = f"{text}\n{again}"
+        return {"ok": False, "error": text}
 
 
-def _save(outputs: Tensors, path: Path) -> None:
-    from safetensors.torch import save_file
+class Slot:
+    """One set of places: the arguments of a call."""
 
-    save_file({n: t.detach().cpu().contiguous().clone() for n, t in outputs.items()}, path)
+    def __init__(
+        self,
+        memory: FileMemory | DeviceMemory,
+        layout: Layout,
+        scalars: dict[str, Any],
+        order: list[str],
+    ) -> None:
+        tensors = {name: memory.tensor(place) for name, place in layout.inputs.items()}
+        self.inputs = {name: tensors[name] if name in tensors else scalars[name] for name in order}
+        self.outputs = {name: memory.tensor(place) for name, place in layout.outputs.items()}
+        self.taken = {name: memory.tensor(place) for name, place in layout.taken.items()}
+
+    def arguments(self, passing: bool) -> list[Any]:
+        """The positional arguments of a call."""
+        return [*self.inputs.values(), *(self.outputs.values() if passing else ())]
+
+    def keep(self, result: object) -> None:
+        """Copy what was returned into the outputs (CPU)."""
+        for name, value in self._named(result).items():
+            self.outputs[name].copy_(value)
+
+    def take(self, result: object, passing: bool, watch: Stopwatch) -> None:
+        """Queue copies of the outputs, of the call's own or returned, to `taken` (CUDA)."""
+        values = self.outputs if passing else self._named(result)
+        for name, value in values.items():
+            target = self.taken[name]
+            if not target.numel():
+                continue
+            if value.is_contiguous():
+                watch.copy(target.data_ptr(), value.data_ptr(), target.nbytes)
+            else:
+                target.copy_(value)
+
+    def _named(self, result: object) -> dict[str, torch.Tensor]:
+        """Returned outputs by name, of just the right form. Raises BadOutputError."""
+        values = name_outputs(result, list(self.outputs))
+        for name, value in values.items():
+            wanted = self.outputs[name]
+            if value.shape != wanted.shape:
+                text = f"{name}: shape {tuple(value.shape)}, expected {tuple(wanted.shape)}"
+                raise BadOutputError("INCORRECT_SHAPE", text)
+            if value.dtype != wanted.dtype:
+                text = f"{name}: dtype {value.dtype}, expected {wanted.dtype}"
+                raise BadOutputError("INCORRECT_DTYPE", text)
+            if value.device != wanted.device:
+                text = f"{name}: on {value.device}, expected {wanted.device}"
+                raise BadOutputError("RUNTIME_ERROR", text)
+        return values
 
 
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document), encoding="utf-8")
+def _nothing(*arguments: object) -> None:
+    """What is called before a solution is loaded: to measure the cost of a call itself."""
+
+
+def _die_with_parent() -> None:
+    """A change of user forgets the wish to die with the parent: say it again."""
+    import ctypes
+    import signal
+
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    gc.collect()

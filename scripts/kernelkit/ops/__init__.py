@@ -25,6 +25,11 @@ OP_TYPES = (
 
 def family(op_type: str) -> OpFamily:
     """The family of an op type. Raises UsageError for one that is not known."""
-    if op_type not in OP_TYPES:
+    if op_type not in (*OP_TYPES, "generic"):
         raise UsageError("no such op type", received=op_type, allowed=", ".join(OP_TYPES))
     return import_module(f"kernelkit.ops.{op_type}").FAMILY
+
+
+def family_or_generic(op_type: str) -> OpFamily:
+    """The family of an op type; for one that is not known, what shapes and dtypes tell."""
+    return family(op_type if op_type in OP_TYPES else "generic")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.dataset.definition import ITEM_BYTES, AxisConst, AxisVar, Definition, TensorSpec
 from kernelkit.errors import UsageError
 from kernelkit.models.parallelism import Parallelism
+from kernelkit.ops import probing
 
 if TYPE_CHECKING:
     import torch
@@ -46,12 +47,22 @@ class Tolerance:
 
     matched_ratio of the elements must match (1.0: all). `samples` marks ops whose output is a
     random draw: they are compared by frequency, not by value.
+
+    atol is for outputs near one. Where a row's root mean square is smaller, the absolute tolerance
+    is at most `of_rms` times that (None: it never shrinks). Two sums see what an element cannot:
+    `row_error` bounds |got - want| / |want| in the 2-norm of each row, `gain_error` the factor
+    between got and want over the whole output. `each` holds the tolerances of outputs by name that
+    are judged by another one.
     """
 
     atol: float
     rtol: float
     matched_ratio: float = 1.0
     samples: bool = False
+    of_rms: float | None = 0.03
+    row_error: float | None = None
+    gain_error: float | None = None
+    each: Mapping[str, Tolerance] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,43 @@ class OpFamily(ABC):
     ) -> Any:
         """One independent input. Default: standard normal of its shape and dtype."""
         return normal(definition, name, axes, rng)
+
+    def vary(
+        self,
+        definition: Definition,
+        inputs: Inputs,
+        rng: torch.Generator,
+        *,
+        indices: bool = True,
+    ) -> Inputs:
+        """Fresh contents for one more call, made from `inputs` on their device, none of them
+        changed. Shapes, types and scalars stay; so do index tensors without `indices`. `rng` is a
+        CPU generator."""
+        changed = self.vary_values(definition, inputs, rng)
+        if indices:
+            changed = {**changed, **self.vary_indices(definition, inputs, rng)}
+        return {name: changed.get(name, inputs[name]) for name in definition.inputs}
+
+    def vary_values(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Fresh values. Default: every floating tensor rolled along its rows and columns."""
+        return probing.vary(inputs, rng)
+
+    def vary_indices(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Fresh index tensors that agree with each other. Default: none."""
+        return {}
+
+    def probes(
+        self, definition: Definition, inputs: Inputs, rng: torch.Generator
+    ) -> Iterator[tuple[str, Inputs]]:
+        """Named inputs of the same shapes that show errors which `inputs` hide at their size: what
+        one token in 16k adds is below any tolerance, unless it is all that a column adds up to.
+        Default: none."""
+        return iter(())
+
+    def undecided_rows(self, definition: Definition, inputs: Inputs) -> torch.Tensor | None:
+        """A mask of output rows where right kernels may decide differently (ties in a routing).
+        Default: none."""
+        return None
 
 
 def check_axes(definition: Definition, axes: Axes) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.tags import fi_api_tag
 from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops import base, mla_paged, paged, references
+from kernelkit.ops import attention_probes, base, mla_paged, paged, probing, references
 from kernelkit.ops.base import Axes, Cost, Inputs, OpFamily, Tolerance, Variant
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SPARSE_API = "flashinfer.mla.trtllm_batch_decode_with_kv_cache_mla"
 INDEXER_PAGE = 64
 SCALE_BYTES = 4  # one float32 scale a cached token
+EDGE = 4.0  # what the scores at the ends of a request are multiplied by, in a probe
 
 
 class DsaPaged(OpFamily):
@@ -187,6 +188,38 @@ class DsaPaged(OpFamily):
         }
         return {name: axes[name] for name in definition.var_axes}
 
+    def vary_values(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """The indexer's cache, bytes to the format, moves by pages."""
+        values = probing.vary(inputs, rng)
+        if "k_index_cache_fp8" in inputs:
+            cache = inputs["k_index_cache_fp8"]
+            pages = probing.rolled(cache.flatten(1), rng, columns=False)
+            values["k_index_cache_fp8"] = pages.view(cache.shape)
+        return values
+
+    def vary_indices(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Slots or pages move on; the indexer's requests change places."""
+        if "sparse_indices" in inputs:
+            slots = inputs["ckv_cache"].shape[0] * inputs["ckv_cache"].shape[1]
+            return {"sparse_indices": probing.rotated(inputs["sparse_indices"], slots, rng)}
+        moved = probing.roll_requests(inputs, {"seq_lens": False, "block_table": False}, rng)
+        table = moved.get("block_table", inputs["block_table"])
+        moved["block_table"] = probing.rotated(table, len(inputs["k_index_cache_fp8"]), rng)
+        return moved
+
+    def probes(
+        self, definition: Definition, inputs: Inputs, rng: torch.Generator
+    ) -> Iterator[tuple[str, Inputs]]:
+        """Sparse attention: see attention_probes. edges: positive weights, and keys whose scores
+        are highest at the ends of each request and past its last token."""
+        if "sparse_indices" in inputs:
+            yield from attention_probes.sparse(definition, inputs, rng)
+            return
+        fresh = self.vary(definition, inputs, rng)
+        weights = fresh["weights"].abs() + 0.1 * definition.const_axes["num_index_heads"] ** -0.5
+        changes = {"weights": weights, "k_index_cache_fp8": _edges(fresh, rng)}
+        yield "edges", probing.replaced(definition, fresh, changes)
+
 
 def _sparse_indices(definition: Definition, axes: Axes, rng: torch.Generator) -> torch.Tensor:
     """Distinct slots from all over the cache for each token, then -1: one slot of each of as many
@@ -226,6 +259,28 @@ def _index_cache(definition: Definition, axes: Axes, rng: torch.Generator) -> to
     quantised = (keys / scales[..., None]).to(torch.float8_e4m3fn).view(torch.uint8)
     raw = torch.cat([quantised.flatten(1), scales.view(torch.uint8).view(pages, -1)], dim=1)
     return raw.view(torch.int8).view(pages, page, 1, dim + SCALE_BYTES)
+
+
+def _edges(inputs: Inputs, rng: torch.Generator) -> torch.Tensor:
+    """The indexer's cache with scales times 1 to 2; the first and the last token of each request,
+    and what stands behind the last in its page, times EDGE."""
+    import torch
+
+    cache, table, lengths = (
+        inputs[name] for name in ("k_index_cache_fp8", "block_table", "seq_lens")
+    )
+    pages, size = cache.shape[:2]
+    raw = cache.reshape(pages, -1).clone().view(torch.uint8)
+    scales = raw[:, -SCALE_BYTES * size :].contiguous().view(torch.float32)
+    scales *= probing.uniform(1.0, 2.0, (1, size), rng, scales)
+    edge = torch.zeros_like(scales, dtype=torch.bool)
+    for row in (lengths > 0).nonzero()[:, 0].tolist():
+        last = int(lengths[row]) - 1
+        edge[int(table[row, 0]), 0] = True
+        edge[int(table[row, last // size]), last % size :] = True
+    scales[edge] *= EDGE
+    raw[:, -SCALE_BYTES * size :] = scales.view(torch.uint8).view(pages, -1)
+    return raw.view(torch.int8).view(cache.shape)
 
 
 FAMILY = DsaPaged()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.dataset.definition import AxisConst, AxisVar, Definition, TensorSpec
 from kernelkit.dataset.tags import fi_api_tag
 from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops import base, paged, references
+from kernelkit.ops import base, paged, probing, references
 from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ CONSTRAINTS = {
     "prefill": ["len_cu_seqlens == num_seqs + 1", "total_seq_len == cu_seqlens[-1].item()"],
 }
 SCALE = base.tensor(None, "float32", "Output scale; 0 or none: 1/sqrt(head_size).")
+
+SLOWER = 4.0  # added to the raw gates: steps of 0.001 instead of 0.05
+LARGER = 10.0  # states of one instead of a tenth
 
 
 class Gdn(OpFamily):
@@ -128,6 +131,26 @@ class Gdn(OpFamily):
         axes = {"batch_size": 3, "seq_len": 2, "pool_size": 5, "total_seq_len": 9,
                 "num_seqs": 3, "len_cu_seqlens": 4}  # fmt: skip
         return {name: axes[name] for name in definition.var_axes}
+
+    def vary_indices(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Sequences in another order; slots move on, padding stays."""
+        moved = probing.roll_requests(inputs, {"cu_seqlens": True}, rng)
+        if "initial_state_indices" in inputs:
+            slots, pool = inputs["initial_state_indices"], len(inputs["initial_state"])
+            moved["initial_state_indices"] = probing.rotated(slots, pool, rng)
+        return moved
+
+    def probes(
+        self, definition: Definition, inputs: Inputs, rng: torch.Generator
+    ) -> Iterator[tuple[str, Inputs]]:
+        """slow: gates that forget little in hundreds of tokens, and large states: what a step or a
+        chunk hands on wrongly stays."""
+        fresh = self.vary(definition, inputs, rng)
+        changes = {"a": fresh["a"] - SLOWER}
+        for name in ("state", "initial_state"):
+            if fresh.get(name) is not None:
+                changes[name] = fresh[name] * LARGER
+        yield "slow", probing.replaced(definition, fresh, changes)
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:
         """The three APIs; prefill takes gates already computed, under the names a and b."""

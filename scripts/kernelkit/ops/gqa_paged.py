@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.tags import fi_api_tag
 from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops import base, paged, references
+from kernelkit.ops import attention_probes, base, paged, references, tables
 from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
 
 if TYPE_CHECKING:
@@ -110,6 +110,16 @@ class GqaPaged(OpFamily):
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Three requests."""
         return paged.small_axes(definition)
+
+    def vary_indices(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Requests in another order, pages moved on."""
+        return tables.vary(inputs, len(inputs["k_cache"]), rng)
+
+    def probes(
+        self, definition: Definition, inputs: Inputs, rng: torch.Generator
+    ) -> Iterator[tuple[str, Inputs]]:
+        """See attention_probes."""
+        return attention_probes.grouped(definition, inputs, rng, "k_cache", "v_cache")
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:
         """The wrapper's run() with an NHD cache as a tuple of two 4-D tensors.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.dataset.definition import AxisConst, AxisVar, Definition
 from kernelkit.dataset.tags import fi_api_tag
 from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops import base, paged, references
+from kernelkit.ops import attention_probes, base, paged, references, tables
 from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
 
 if TYPE_CHECKING:
@@ -106,6 +106,16 @@ class MlaPaged(OpFamily):
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Three requests."""
         return paged.small_axes(definition)
+
+    def vary_indices(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Requests in another order, pages moved on."""
+        return tables.vary(inputs, len(inputs["ckv_cache"]), rng)
+
+    def probes(
+        self, definition: Definition, inputs: Inputs, rng: torch.Generator
+    ) -> Iterator[tuple[str, Inputs]]:
+        """See attention_probes."""
+        return attention_probes.latent(definition, inputs, rng)
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:
         """The wrapper's run(), which has one template for decode and prefill."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.tags import fi_api_tag
 from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops import base, paged, ragged, references
+from kernelkit.ops import attention_probes, base, paged, ragged, references, tables
 from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
 
 if TYPE_CHECKING:
@@ -96,6 +96,16 @@ class MlaRagged(OpFamily):
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Three requests."""
         return paged.small_axes(definition)
+
+    def vary_indices(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Requests in another order."""
+        return tables.vary(inputs, 0, rng)
+
+    def probes(
+        self, definition: Definition, inputs: Inputs, rng: torch.Generator
+    ) -> Iterator[tuple[str, Inputs]]:
+        """See attention_probes."""
+        return attention_probes.grouped(definition, inputs, rng, "k", "v")
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:
         """The wrapper's run(); the template calls qk_dim head_dim and loses vo_dim."""

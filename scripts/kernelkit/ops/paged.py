@@ -12,8 +12,13 @@ from kernelkit.ops.base import Axes, Cost, Inputs, Tolerance
 if TYPE_CHECKING:
     import torch
 
-# As the dataset's reference tests; bfloat16 outputs of values near one.
-TOLERANCE = Tolerance(atol=1e-2, rtol=5e-2)
+# Log-sum-exps are logarithms: an absolute error of one is a relative error of the sum, at any size.
+LSE_TOLERANCE = Tolerance(atol=5e-3, rtol=1e-3, of_rms=None)
+# Elements as in the dataset's reference tests; bfloat16 outputs of values near one. Rows: a kernel
+# that rounds weights and output to bfloat16 is off by 0.3 %, one that scales by 1.02 by 2 %.
+TOLERANCE = Tolerance(
+    atol=1e-2, rtol=5e-2, row_error=0.015, gain_error=0.01, each={"lse": LSE_TOLERANCE}
+)
 
 INDPTR = {
     "qo_indptr": base.tensor("len_indptr", "int32", "First query row of each request."),

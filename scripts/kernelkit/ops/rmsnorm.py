@@ -16,11 +16,16 @@ from typing import TYPE_CHECKING
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.tags import fi_api_tag
 from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops import base, references
+from kernelkit.ops import base, probing, references
 from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
 
 if TYPE_CHECKING:
+    import torch
+
     from kernelkit.models.spec import ModelSpec
+
+DEFAULT_EPS = 1e-6  # of a probe, where the reference shows none
+SPIKE = 4.0  # of the rest of the row's norm
 
 
 class RmsNorm(OpFamily):
@@ -90,11 +95,31 @@ class RmsNorm(OpFamily):
 
     def tolerance(self, definition: Definition) -> Tolerance:
         """One bfloat16 rounding (2^-8) of slack; the dataset's tests allow 8e-3 and 1e-2."""
-        return Tolerance(atol=8e-3, rtol=1e-2)
+        return Tolerance(atol=8e-3, rtol=1e-2, row_error=0.01, gain_error=5e-3)
 
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Three rows."""
         return {"batch_size": 3}
+
+    def probes(
+        self, definition: Definition, inputs: Inputs, rng: torch.Generator
+    ) -> Iterator[tuple[str, Inputs]]:
+        """scales: rows of all magnitudes around sqrt(eps), where eps decides, one of zeros.
+        spikes: rows whose norm is nearly that of one element, another one in each row."""
+        import torch
+
+        eps = self.semantics(definition)["eps"] or DEFAULT_EPS
+        fresh = probing.vary(inputs, rng)
+        rows = [name for name in ("hidden_states", "residual") if name in fresh]
+        count, width = fresh[rows[0]].shape
+        size = 10.0 ** probing.uniform(-1.0, 4.0, (count, 1), rng, fresh[rows[0]])
+        size[:1], size[1:2] = 1.0, 0.0
+        changes = {n: _of_norm(fresh[n], size * float(eps) ** 0.5) for n in rows}
+        yield "scales", probing.replaced(definition, fresh, changes)
+        column = torch.arange(count, device=size.device) * 7 - 1
+        spiked = fresh[rows[0]].clone()
+        spiked[torch.arange(count), (column % width)] = SPIKE * width**0.5
+        yield "spikes", probing.replaced(definition, fresh, {rows[0]: spiked})
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:
         """`flashinfer.norm.*`; the template names its inputs as the API does."""
@@ -106,6 +131,12 @@ class RmsNorm(OpFamily):
         if "residual" in definition.inputs:
             kwargs["residual"] = rows
         return FlashInferCall(f"flashinfer.norm.{kind}", kwargs)
+
+
+def _of_norm(rows: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+    """Rows of the root mean squares `size`; a row of zeros stays."""
+    norm = rows.float().square().mean(dim=1, keepdim=True).sqrt()
+    return (rows.float() * (size / norm.clamp(min=1e-30))).to(rows.dtype)
 
 
 def read_eps(reference: str) -> float | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.tags import fi_api_tag
 from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops import base, references
+from kernelkit.ops import base, probing, references
 from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ FILTERS = {
     "top_k": base.tensor("batch_size", "int32", "Candidates kept; outside 1..vocabulary: all."),
     "top_p": base.tensor("batch_size", "float32", "Mass kept, in (0, 1]."),
 }
+
+NARROW = 1e-6  # of the mass: the likeliest token alone
 
 
 class Sampling(OpFamily):
@@ -88,6 +90,24 @@ class Sampling(OpFamily):
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Two rows."""
         return {"batch_size": 2}
+
+    def vary_values(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Rows keep their sum, filters change rows."""
+        return {n: probing.rolled(v, rng) if hasattr(v, "dim") else v for n, v in inputs.items()}
+
+    def probes(
+        self, definition: Definition, inputs: Inputs, rng: torch.Generator
+    ) -> Iterator[tuple[str, Inputs]]:
+        """narrow: flat rows of which every other one may give its likeliest token alone: a filter
+        that is not applied shows in one draw."""
+        fresh = self.vary_values(definition, inputs, rng)
+        flat = fresh["probs"].clamp(min=1e-30) ** 0.25
+        fresh["probs"] = flat / flat.sum(dim=1, keepdim=True)
+        for name, value in (("top_k", 1), ("top_p", NARROW)):
+            if hasattr(fresh.get(name), "dim"):
+                fresh[name][::2] = value
+                break
+        yield "narrow", probing.replaced(definition, fresh, {})
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:
         """`flashinfer.sampling.*` with tensors for k and p."""

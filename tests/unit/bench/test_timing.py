@@ -1,61 +1,73 @@
-"""The timing loop: counts, limits, percentiles."""
+"""Medians, their uncertainty, and when enough is measured."""
 
 from __future__ import annotations
 
+import random
+import statistics
 import time
 
 import pytest
 
-from kernelkit.bench.timing import MIN_SAMPLES, measure, spread
+from kernelkit.bench.timing import (
+    ENOUGH,
+    MIN_SAMPLES,
+    Flusher,
+    measure,
+    relative_error,
+    settled,
+    sound,
+    summarize,
+)
 
 
-def _measure(seconds: float, **changes: object) -> tuple[object, list[str]]:
-    events: list[str] = []
-
-    def call(index: int) -> None:
-        events.append(f"call {index}")
-        time.sleep(seconds)
-
-    options = {"device": "cpu", "warmup": 2, "iterations": 4, "max_seconds": 10.0, **changes}
-    return measure(call, lambda index: events.append(f"prepare {index}"), **options), events
+def test_a_summary_of_known_samples() -> None:
+    made = summarize([[1.0, 2.0, 3.0, 4.0, 5.0], [3.0, 3.0, 3.0, 3.0, 13.0]], "x")
+    assert (made.median_ms, made.samples, made.trials_ms) == (3.0, 10, [3.0, 3.0])
+    assert made.p10_ms < made.median_ms < made.p90_ms
+    assert made.to_json()["method"] == "x"
 
 
-def test_warmup_then_samples_each_prepared() -> None:
-    result, events = _measure(0.0)
-    assert result.samples == 4
-    assert events == [
-        f"{word} {index}" for index in (0, 1, 0, 1, 2, 3) for word in ("prepare", "call")
-    ]
+def test_trials_that_disagree_widen_the_uncertainty() -> None:
+    tight, apart = [1.0] * 20, [1.2] * 20
+    assert summarize([tight, tight], "x").relative_error == 0.0
+    assert summarize([tight, apart], "x").relative_error == pytest.approx(0.1 / 1.1)
 
 
-def test_time_is_milliseconds_of_the_call_alone() -> None:
-    result, _ = _measure(0.02)
-    assert 20.0 <= result.median_ms < 200.0
-    assert result.p20_ms <= result.median_ms <= result.p80_ms
-    assert result.method == "perf_counter"
+def test_the_interval_covers_the_true_median_as_often_as_it_says() -> None:
+    chance = random.Random(0)
+    hits, rounds = 0, 400
+    for _ in range(rounds):
+        samples = [chance.lognormvariate(0.0, 0.3) for _ in range(30)]
+        error = relative_error(samples) * statistics.median(samples)
+        hits += abs(statistics.median(samples) - 1.0) <= 1.3 * error
+    assert hits / rounds > 0.93
 
 
-def test_the_limit_leaves_at_least_three_samples() -> None:
-    result, events = _measure(0.03, iterations=1000, max_seconds=0.01)
-    assert result.samples == MIN_SAMPLES
-    assert events.count("call 0") == 2  # one of the warm-up, one timed
+def test_too_few_samples_are_wholly_uncertain() -> None:
+    assert relative_error([1.0] * 5) == 1.0
+    assert relative_error([1.0] * 6) == 0.0
 
 
-def test_percentiles() -> None:
-    result = spread([float(value) for value in range(1, 12)], "clock")
-    assert (result.p20_ms, result.median_ms, result.p80_ms) == (3.0, 6.0, 9.0)
-    assert spread([4.0], "clock").p80_ms == 4.0
+def test_when_a_trial_may_end() -> None:
+    assert not settled([1.0] * (MIN_SAMPLES - 1))
+    assert settled([1.0] * MIN_SAMPLES)
+    assert not settled([1.0, 1.0 + 10 * ENOUGH] * MIN_SAMPLES)
 
 
-@pytest.mark.gpu
-def test_device_events_see_the_kernels() -> None:
-    import torch
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "1", None])
+def test_what_is_no_time(value: object) -> None:
+    assert not sound(value)
 
-    a = torch.randn(4096, 4096, device="cuda", dtype=torch.bfloat16)
-    result = measure(
-        lambda index: a @ a, lambda index: None,
-        device="cuda", warmup=3, iterations=10, max_seconds=5.0,
-    )  # fmt: skip
-    flops = 2 * 4096**3 / (result.median_ms * 1e-3)
-    assert 1e12 < flops < 3e15  # no GPU computes faster; an event around nothing would say so
-    assert result.method == "cuda events"
+
+def test_measuring_stops_at_its_limits() -> None:
+    calls: list[int] = []
+
+    def call() -> None:
+        calls.append(1)
+        time.sleep(0.02 if len(calls) % 2 else 0.03)
+
+    made = measure(call, Flusher("cpu"), "cpu", warmup=2, iterations=4, max_seconds=10)
+    assert made.samples == 4 and len(calls) == 6
+    assert 15 < made.median_ms < 40
+    made = measure(call, Flusher("cpu"), "cpu", warmup=1, iterations=1000, max_seconds=0.1)
+    assert 3 <= made.samples < 20

@@ -1,0 +1,1 @@
+# Kernels that travel with this solution; `main.py` imports them relatively.

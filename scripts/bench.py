@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""Verify and time solutions on a dataset's workloads; write traces.
+
+Each solution runs in a process of its own, locked in, on contents that never repeat; another
+process judges every output; on a GPU its times are held against a clock outside of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kernelkit import cli
+from kernelkit.bench import options
+from kernelkit.errors import EXIT_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    from kernelkit.bench.selection import Plan
+    from kernelkit.bench.settings import Settings
+    from kernelkit.dataset.store import Dataset
+    from kernelkit.dataset.trace import Trace
+
+EXAMPLES = """examples:
+  python scripts/bench.py --dataset tmp/flashinfer-trace --device cpu
+  python scripts/bench.py --dataset DIR --op-types rmsnorm --workloads 2 --resume
+  python scripts/bench.py --dataset DIR --solutions mine --baseline theirs --device cuda:0"""
+
+
+# fmt: off
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__, examples=EXAMPLES)
+    add = parser.add_argument
+    add("--dataset", type=Path, required=True, metavar="DIR", help="the dataset")
+    add("--definitions", type=cli.names, metavar="A,B", help="only these")
+    add("--op-types", type=cli.names, metavar="A,B", help="only these op types")
+    add("--solutions", type=cli.names, metavar="A,B", help="only these solutions")
+    add("--workloads", type=options.workloads, metavar="N|UUID,..",
+        help="of each definition, the first N workloads, or those of these uuids")
+    add("--device", help="cpu, cuda, cuda:N, or all GPUs (default: cuda if there is one)")
+    add("--warmup-runs", type=options.positive_int, default=10, metavar="N",
+        help="untimed calls before the timed ones (default: 10)")
+    add("--iterations", type=options.positive_int, default=50, metavar="N",
+        help="most timed calls of a trial (default: 50; fewer once the median is known to 0.5 %%)")
+    add("--num-trials", type=options.positive_int, default=3, metavar="N",
+        help="trials, each with inputs of its own (default: 3)")
+    add("--max-seconds-per-workload", type=options.seconds, default=10.0, metavar="S",
+        help="stop timing a workload after this (default: 10)")
+    add("--timeout", type=options.seconds, default=300.0, metavar="S",
+        help="most time for a build, and for a call (default: 300)")
+    add("--rtol", type=options.not_negative, help="in place of the op type's")
+    add("--atol", type=options.not_negative, help="in place of the op type's")
+    add("--required-matched-ratio", type=options.fraction, metavar="R",
+        help="share of elements that must match, in place of the op type's")
+    add("--seed", type=int, help="of the inputs (default: drawn anew; the trace tells it)")
+    add("--baseline", metavar="SOLUTION", help="also show the speedup against this solution")
+    add("--resume", action="store_true",
+        help="skip pairs that have a trace of the same solution and kind of device")
+    add("--output", type=Path, metavar="DIR", help="write traces there (default: the dataset)")
+    add("--dry-run", action="store_true", help="show what would run")
+    return parser
+# fmt: on
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; returns the exit code."""
+    return cli.run(build_parser(), _run, argv)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from kernelkit.bench import device, selection
+    from kernelkit.bench.fleet import run
+    from kernelkit.dataset.store import Dataset
+    from kernelkit.dataset.trace import Trace
+
+    dataset = Dataset.open(args.dataset)
+    target = Dataset.create(args.output) if args.output and not args.dry_run else dataset
+    chosen = [args.device or "cpu"] if args.dry_run else device.choose(args.device)
+    plan = selection.plan(dataset, selection.Filters(
+        args.definitions, args.op_types, args.solutions, args.workloads, args.resume, chosen[0],
+    ), done_in=target)  # fmt: skip
+    for note in plan.notes:
+        cli.say(f"note: {note}")
+    for refusal in plan.refused:
+        cli.say(f"refused: {refusal}")
+    cli.say(f"{plan.pairs} pairs of solution and workload to run on {', '.join(chosen)}, "
+            f"{plan.resumed} done before")  # fmt: skip
+    if args.dry_run:
+        _show_plan(args, plan)
+        return EXIT_OK
+    found = run(dataset, plan, _settings(args), chosen, target)
+    done = list(cli.progress(found, what="running", total=plan.pairs))
+    traces = [item for item in done if isinstance(item, Trace)]
+    errors = [*plan.refused, *(item for item in done if isinstance(item, str))]
+    return _report(args, dataset, traces, errors)
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    from kernelkit.bench.settings import Settings
+
+    asked = {"rtol": args.rtol, "atol": args.atol, "matched_ratio": args.required_matched_ratio}
+    seed: dict[str, Any] = {} if args.seed is None else {"seed": args.seed}
+    return Settings(
+        warmup=args.warmup_runs, iterations=args.iterations, trials=args.num_trials,
+        timeout=args.timeout, max_seconds=args.max_seconds_per_workload,
+        tolerance={name: value for name, value in asked.items() if value is not None}, **seed,
+    )  # fmt: skip
+
+
+def _show_plan(args: argparse.Namespace, plan: Plan) -> None:
+    rows = [
+        {"definition": task.definition.name, "workload": task.workload.uuid,
+         "axes": task.workload.axes, "solution": solution.name}
+        for task in plan.tasks
+        for solution in task.solutions
+    ]  # fmt: skip
+    lines = [f"{row['definition']}  {row['axes']}  {row['solution']}" for row in rows]
+    document = {"dry_run": True, "pairs": rows, "resumed": plan.resumed, "notes": plan.notes,
+                "refused": plan.refused}  # fmt: skip
+    cli.emit(document, as_json=args.json, text="\n".join(lines))
+
+
+def _report(
+    args: argparse.Namespace, dataset: Dataset, traces: list[Trace], errors: list[str]
+) -> int:
+    from kernelkit.report import rows, tables
+
+    found = rows.make_rows(traces, dataset.definitions())
+    document = {"traces": [trace.to_json() for trace in traces], "errors": errors}
+    cli.emit(document, as_json=args.json, text=tables.as_table(found) if found else "")
+    for error in errors:
+        cli.say(f"error: {error}")
+    return EXIT_FAILED if errors or any(not row.passed for row in found) else EXIT_OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

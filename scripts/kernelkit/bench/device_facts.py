@@ -1,0 +1,79 @@
+"""What a device is: name, driver, clocks, widths, caches. Nothing is measured here."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+CPUS = Path("/sys/devices/system/cpu")
+
+
+def identify(device: str) -> tuple[str, str, str]:
+    """The name, driver and torch version of cpu or cuda:N: what the cache key is made of.
+
+    A CPU's "driver" is the number of threads that torch uses, for the ceilings follow it.
+    """
+    import torch
+
+    from kernelkit.bench.device import hardware
+
+    driver = f"{torch.get_num_threads()}-threads" if device == "cpu" else _driver()
+    return hardware(device), driver, str(torch.__version__)
+
+
+def _driver() -> str:
+    """The NVIDIA driver's version; "unknown" where the system does not tell."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b", text):
+            return found.group(1)
+    except OSError:
+        pass
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return "unknown"
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    lines = done.stdout.split()
+    return lines[0] if done.returncode == 0 and lines else "unknown"
+
+
+def facts_of(device: str) -> dict[str, Any]:
+    """See `Ceilings`; attributes that this torch does not have are left out."""
+    import torch
+
+    if device == "cpu":
+        return {"threads": torch.get_num_threads(), "l2_bytes": last_level_cache_bytes(CPUS)}
+    found = torch.cuda.get_device_properties(device)
+    told = {
+        "sm_count": found.multi_processor_count,
+        "l2_bytes": getattr(found, "L2_cache_size", None),
+        "memory_bytes": found.total_memory,
+        "capability": [found.major, found.minor],
+        "sm_clock_hz": 1000 * getattr(found, "clock_rate", 0),
+        "memory_clock_hz": 1000 * getattr(found, "memory_clock_rate", 0),
+        "memory_bus_bits": getattr(found, "memory_bus_width", 0),
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def last_level_cache_bytes(root: Path) -> int:
+    """The sum of the CPU's last-level caches, each counted once; 0 where it is not told."""
+    levels: dict[int, dict[str, int]] = {}
+    for index in root.glob("cpu[0-9]*/cache/index[0-9]*"):
+        try:
+            level = int((index / "level").read_text())
+            size = re.fullmatch(r"(\d+)([KMG]?)\s*", (index / "size").read_text())
+            shared = (index / "shared_cpu_list").read_text().strip()
+        except (OSError, ValueError):
+            continue
+        if size:
+            scale = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[size.group(2)]
+            levels.setdefault(level, {})[shared] = int(size.group(1)) * scale
+    return sum(levels[max(levels)].values()) if levels else 0

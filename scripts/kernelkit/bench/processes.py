@@ -1,0 +1,329 @@
+"""The orchestrator's side of its processes: start them, ask them, freeze them, end them.
+
+This module and all that the orchestrator imports load no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from kernelkit.bench import sandbox
+from kernelkit.bench.channel import (
+    Channel,
+    ChannelClosedError,
+    ChannelTimeoutError,
+    ProtocolError,
+)
+from kernelkit.bench.zygote import children
+from kernelkit.dataset.trace import Status
+from kernelkit.errors import KernelkitError, MissingDependencyError
+
+START_SECONDS = 180.0  # importing torch on a busy machine or a slow disk
+LOG_BYTES = 4000  # kept of each end of what a solution prints
+MEMORY_SHARE = 0.6  # of the machine's memory, for a solution's process
+
+
+class Service:
+    """A trusted process of the evaluator, and the channel to it."""
+
+    def __init__(self, module: str, log: Path) -> None:
+        own, other = socket.socketpair()
+        os.set_inheritable(other.fileno(), True)
+        environment = {**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"}
+        self.log = log
+        with open(log, "ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, str(other.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                cwd=log.parent,
+                pass_fds=[other.fileno()],
+                start_new_session=True,
+            )
+        other.close()
+        self.channel = Channel(own)
+
+    def ask(self, do: str, seconds: float = START_SECONDS, **arguments: Any) -> Any:
+        """Ask it. Raises ServiceError with what it says, or where it does not answer."""
+        try:
+            value = self.channel.ask({"do": do, **arguments}, seconds)
+        except ChannelTimeoutError:
+            raise ServiceError(f"no answer to {do!r} within {seconds:g} s") from None
+        except (ChannelClosedError, ProtocolError):
+            raise ServiceError(f"its process ended at {do!r}: {self.last_words()}") from None
+        if isinstance(value, dict) and "error" in value:
+            raise ServiceError(str(value["error"]))
+        return value
+
+    def last_words(self) -> str:
+        """The end of what it has printed."""
+        text = self.log.read_text(encoding="utf-8", errors="replace").strip()
+        return text.splitlines()[-1] if text else "without a word"
+
+    def stop(self) -> None:
+        """End it."""
+        self.channel.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+        with contextlib.suppress(OSError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class ServiceError(KernelkitError):
+    """A process of the evaluator failed."""
+
+
+def _python_path() -> str:
+    """The path for imports: kernelkit's own, then the caller's."""
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(sandbox.SCRIPTS), *([given] if given else [])])
+
+
+class Nursery:
+    """Makes the processes of solutions: each forked from one that has torch loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.count = 0
+        self.service = self._start()
+
+    def _start(self) -> Service:
+        if not sys.platform.startswith(("linux", "darwin")):
+            raise MissingDependencyError("needs Linux or macOS", received=sys.platform)
+        return Service("kernelkit.bench.zygote", self.folder / "zygote.log")
+
+    def fork(self, name: str, order: dict[str, Any]) -> SolutionProcess:
+        """A new process, in a new folder of its own. Raises ServiceError."""
+        self.count += 1
+        folder = self.folder / f"{self.count:04d}"
+        user = sandbox.user_for(os.getpid() * 7 + self.count)
+        for part in (folder, folder / "tmp", folder / "code", folder / ".cache"):
+            part.mkdir()
+            if user is not None:
+                os.chown(part, user, user)
+        own, other = socket.socketpair()
+        reading, writing = os.pipe()
+        try:
+            return self._fork(folder, user, {**order, "folder": str(folder)}, own, other, reading,
+                              writing)  # fmt: skip
+        finally:
+            other.close()
+            os.close(writing)
+
+    def _fork(
+        self, folder: Path, user: int | None, order: dict[str, Any], own: socket.socket,
+        other: socket.socket, reading: int, writing: int,
+    ) -> SolutionProcess:  # fmt: skip
+        for attempt in (1, 2):
+            try:
+                self.service.channel.send(
+                    {"do": "fork", "order": {**order, "user": user}, "request": self.count}
+                )
+                socket.send_fds(self.service.channel.socket, [b"."], [other.fileno(), writing])
+                pid = int(self.service.channel.receive(START_SECONDS)["value"])
+                return SolutionProcess(self.service, pid, folder, user, Channel(own), reading)
+            except (ChannelClosedError, ProtocolError, ChannelTimeoutError, OSError) as error:
+                if attempt == 2:
+                    raise ServiceError(
+                        f"no process can be started: {self.service.last_words()} ({error})"
+                    ) from None
+                self.service.stop()
+                self.service = self._start()
+        raise AssertionError("unreachable")
+
+    def stop(self) -> None:
+        """End the nursery and every process it has made."""
+        with contextlib.suppress(ServiceError):
+            self.service.ask("sweep", 20, pid=None)
+        self.service.stop()
+
+
+class SolutionProcess:
+    """One process that runs a solution: nothing it says is trusted."""
+
+    def __init__(
+        self, nursery: Service, pid: int, folder: Path, user: int | None, channel: Channel,
+        log: int,
+    ) -> None:  # fmt: skip
+        self.nursery, self.pid, self.folder, self.user = nursery, pid, folder, user
+        self.channel = channel
+        self.frozen: list[int] = []
+        self.memory_limit = MEMORY_SHARE * _machine_bytes()
+        self.printed = Capture(log)
+        self.ended: dict[str, Any] | None = None
+
+    def write_sources(self, sources: list[tuple[str, str]]) -> None:
+        """Unpack sources into `code`, readable by the process."""
+        for path, content in sources:
+            target = self.folder / "code" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content, encoding="utf-8")
+        for part in (self.folder / "code").rglob("*"):
+            if self.user is not None:
+                os.chown(part, self.user, self.user)
+
+    def ask_while(
+        self, do: str, seconds: float, act: Callable[[], None], after: float, **arguments: Any
+    ) -> Any:
+        """Ask it; where it has not answered `after` seconds, `act` while waiting."""
+        start = time.monotonic()
+
+        def watch() -> None:
+            if time.monotonic() - start > after:
+                act()
+            self._watch()
+
+        return self.ask(do, seconds, watch, **arguments)
+
+    def ask(
+        self, do: str, seconds: float, watch: Callable[[], None] | None = None, **arguments: Any
+    ) -> Any:
+        """Ask it. Raises SolutionFailedError: out of time, out of turn, out of memory, gone."""
+        self.thaw()
+        try:
+            return self.channel.ask({"do": do, **arguments}, seconds, watch or self._watch)
+        except ChannelTimeoutError:
+            text = f"killed: no end of {do!r} within {seconds:g} s"
+            raise SolutionFailedError(Status.TIMEOUT, text) from None
+        except ProtocolError as error:
+            text = f"killed: spoke out of turn ({error})"
+            raise SolutionFailedError(Status.RUNTIME_ERROR, text) from None
+        except ChannelClosedError:
+            code = self.kill()["code"]
+            raise SolutionFailedError(Status.RUNTIME_ERROR, _death(code, do)) from None
+
+    def _watch(self) -> None:
+        """While waiting: is it alive, running, and within its memory?"""
+        try:
+            text = Path(f"/proc/{self.pid}/stat").read_text()
+        except OSError:
+            raise ChannelClosedError("gone") from None
+        state = text.rpartition(")")[2].split()[0]
+        if state in "ZX":
+            raise ChannelClosedError("dead")
+        if state == "T":  # it has stopped itself: that would look like a slow call
+            with contextlib.suppress(OSError):
+                os.kill(self.pid, signal.SIGCONT)
+        used = sum(_resident_bytes(pid) for pid in self._family())
+        if used > self.memory_limit:
+            text = f"killed: uses {used / 2**30:.1f} GiB of memory"
+            raise SolutionFailedError(Status.RUNTIME_ERROR, text)
+
+    def _family(self) -> Iterator[int]:
+        """The process and all that descends from it."""
+        waiting = [self.pid]
+        while waiting:
+            pid = waiting.pop()
+            yield pid
+            waiting += children(pid)
+
+    def freeze(self) -> None:
+        """Stop it and all its descendants, at once: what it did not do by now is not done."""
+        self.frozen = []
+        for _ in range(3):  # until no new descendant turns up
+            fresh = [pid for pid in self._family() if pid not in self.frozen]
+            for pid in fresh:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGSTOP)
+            self.frozen += fresh
+            if len(fresh) <= 1:
+                return
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        for pid in self.frozen:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGCONT)
+        self.frozen = []
+
+    def kill(self) -> dict[str, Any]:
+        """End it, its group, what it has left; remove its folder. Says how it ended."""
+        if self.ended is None:
+            self.ended = {"code": None, "leftovers": 0, "alive": 0}
+            with contextlib.suppress(ServiceError):
+                users = [] if self.user is None else [self.user]
+                self.ended = self.nursery.ask("sweep", 30, pid=self.pid, users=users)
+            self.channel.close()
+            self.printed.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return self.ended
+
+
+class SolutionFailedError(Exception):
+    """The solution's process gave no answer: `status` is the verdict."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        self.status, self.message = status, message
+        super().__init__(message)
+
+
+class Capture:
+    """What a solution prints: the first and the last of it, however much there is."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.head, self.tail, self.size = b"", b"", 0
+        self.descriptor = descriptor
+        self.thread = threading.Thread(target=self._drain, daemon=True)
+        self.thread.start()
+
+    def _drain(self) -> None:
+        with open(self.descriptor, "rb", buffering=0) as pipe:
+            while part := pipe.read(1 << 16):
+                self.size += len(part)
+                room = LOG_BYTES - len(self.head)
+                self.head += part[:room] if room > 0 else b""
+                self.tail = (self.tail + part)[-LOG_BYTES:]
+
+    def close(self) -> None:
+        """Wait a moment for the rest."""
+        self.thread.join(1.0)
+
+    def text(self) -> str:
+        """What is kept."""
+        if self.size <= 2 * LOG_BYTES:
+            rest = self.size - len(self.head)
+            whole = self.head + (self.tail[-rest:] if rest > 0 else b"")
+            return whole.decode("utf-8", "replace").strip()
+        left_out = self.size - 2 * LOG_BYTES
+        middle = f"\n[... {left_out} bytes left out ...]\n".encode()
+        return (self.head + middle + self.tail).decode("utf-8", "replace").strip()
+
+
+def _death(code: int | None, do: str) -> str:
+    if code is None:
+        return f"the process ended at {do!r}"
+    if code < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        return f"the process was ended at {do!r} by {names.get(-code, f'signal {-code}')}"
+    return f"the process ended itself at {do!r} with exit code {code}"
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _machine_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def now_ms() -> float:
+    """The orchestrator's clock, in milliseconds."""
+    return time.perf_counter_ns() / 1e6

@@ -1,0 +1,122 @@
+"""What a solution's process gives up before it loads the solution.
+
+Everything here works without privileges and is used where the kernel has it; what took hold is
+named in the trace. Run as root, the process also gets a user of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from kernelkit.bench import landlock, seccomp
+
+MEBIBYTE = 1 << 20
+SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc", "/opt", "/proc",
+                  "/sys", "/dev", "/run/nvidia-persistenced", "/nix/store")  # fmt: skip
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+NOBODY = 61_000  # users from here on are nobody's
+SCRIPTS = Path(__file__).resolve().parents[2]
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CPATH",
+             "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES",
+             "NVIDIA_DRIVER_CAPABILITIES", "TRITON_INTERPRET", "TORCH_CUDA_ARCH_LIST",
+             "FLASHINFER_DISABLE_VERSION_CHECK", "OMP_NUM_THREADS", "PYTHONPATH",
+             "PYTHONDONTWRITEBYTECODE", "TZ", "SSL_CERT_FILE")  # fmt: skip
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The variables of a solution's process: few, and all caches below `home`."""
+    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    cache = home / ".cache"
+    return {
+        **kept,
+        "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
+        "XDG_CACHE_HOME": str(cache),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+        "TORCH_EXTENSIONS_DIR": str(cache / "torch_extensions"),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "CUDA_CACHE_PATH": str(cache / "cuda"),
+        "FLASHINFER_WORKSPACE_BASE": str(home),
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def user_for(number: int) -> int | None:
+    """A user id for a solution's process: only root can give one, and only where the libraries
+    of this environment can be read by others."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return None
+    folders = {Path(sys.prefix), Path(sys.base_prefix), *map(Path, sys.path)}
+    if not all(_open_to_all(folder) for folder in folders if folder.is_dir()):
+        return None
+    return NOBODY + number % 4000
+
+
+def _open_to_all(folder: Path) -> bool:
+    return all(part.stat().st_mode & 0o001 for part in [folder, *folder.resolve().parents])
+
+
+def limit_resources(*, file_mb: int, processes: int) -> None:
+    """Limits on file size, processes (of the process's user) and core dumps."""
+    import resource
+
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: file_mb * MEBIBYTE}
+    if os.geteuid() >= NOBODY:  # the limit counts all processes of the user
+        limits[resource.RLIMIT_NPROC] = processes
+    for kind, most in limits.items():
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (most, most))
+
+
+def leave_network() -> bool:
+    """Move to an empty network namespace, where that is allowed."""
+    import ctypes
+
+    clone_newnet = 0x40000000
+    try:
+        return ctypes.CDLL(None, use_errno=True).unshare(clone_newnet) == 0
+    except AttributeError:
+        return False
+
+
+def become(user: int) -> None:
+    """Drop all privileges for those of `user`."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def drop_capabilities() -> None:
+    """Without them root is a user like others, who merely owns root's files."""
+    import ctypes
+
+    if not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
+    pr_capbset_drop, version_3 = 24, 0x20080522
+    for number in range(64):
+        library.prctl(pr_capbset_drop, number, 0, 0, 0)
+    header, nothing = (ctypes.c_uint32 * 2)(version_3, 0), (ctypes.c_uint32 * 6)()
+    library.capset(ctypes.byref(header), ctypes.byref(nothing))
+
+
+def restrict(folder: Path) -> list[str]:
+    """Landlock and seccomp: nothing but libraries is read, nothing but `folder` is written, no
+    internet, no signal to others. Returns the names of what took hold."""
+    libraries = [Path(sys.prefix), Path(sys.base_prefix)]
+    libraries += [Path(p) for p in sys.path if p and Path(p) != SCRIPTS]
+    drop_capabilities()
+    devices = [Path("/dev") / name for name in DEVICES]
+    devices += [*Path("/dev").glob("nvidia*"), *Path("/dev").glob("nvidia-caps/*")]
+    readable = [*map(Path, SYSTEM_FOLDERS), *libraries]
+    names = []
+    abi = landlock.restrict(readable, [folder, *devices])
+    if abi:
+        names.append(f"landlock ABI {abi}")
+    own_user = os.geteuid() >= NOBODY
+    if seccomp.install(allow_signals=own_user or abi >= 6):
+        names.append("seccomp")
+    return names

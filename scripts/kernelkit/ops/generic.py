@@ -1,0 +1,49 @@
+"""Op types that no family knows: what a definition's shapes and dtypes alone tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from kernelkit.dataset.definition import Definition
+from kernelkit.models.parallelism import Parallelism
+from kernelkit.ops.base import Axes, Cost, Inputs, OpFamily, Tolerance, Variant, all_bytes
+
+if TYPE_CHECKING:
+    from kernelkit.models.spec import ModelSpec
+
+# A few units in the last place of the coarsest output, after a sum of many terms.
+TOLERANCES = {
+    "float64": 1e-9, "float32": 1e-4, "float16": 5e-3, "bfloat16": 1e-2, "float8_e4m3fn": 0.13,
+    "float8_e5m2": 0.25, "float4_e2m1": 0.5,
+}  # fmt: skip
+SMALL_AXIS = 3
+
+
+class Generic(OpFamily):
+    """Normal inputs, every byte moved once, tolerance by dtype; nothing is derived."""
+
+    op_type = "generic"
+
+    def derive(
+        self, spec: ModelSpec, parallel: Parallelism, page_sizes: Sequence[int]
+    ) -> Iterator[Variant]:
+        """Nothing."""
+        return iter(())
+
+    def cost(self, definition: Definition, axes: Axes, inputs: Inputs | None = None) -> Cost:
+        """Every input read and every output written once; the work is not known."""
+        return Cost(bytes_moved=all_bytes(definition, axes), flops=0.0)
+
+    def tolerance(self, definition: Definition) -> Tolerance:
+        """By the coarsest dtype of the outputs."""
+        kinds = [spec.dtype.value for spec in definition.outputs.values()]
+        widest = max(TOLERANCES.get(kind, 0.0) for kind in kinds)
+        return Tolerance(atol=widest, rtol=widest)
+
+    def small_axes(self, definition: Definition) -> dict[str, int]:
+        """Three of everything."""
+        return dict.fromkeys(definition.var_axes, SMALL_AXIS)
+
+
+FAMILY = Generic()

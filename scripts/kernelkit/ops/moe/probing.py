@@ -1,0 +1,108 @@
+"""Fresh contents and probes of the moe family, and the tokens whose routing is a tie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kernelkit.dataset.definition import Definition
+from kernelkit.ops import probing
+from kernelkit.ops.base import Inputs
+from kernelkit.ops.moe.forms import Form, form_of
+
+if TYPE_CHECKING:
+    import torch
+
+BIAS = 0.5  # of the `bias` probe: as large as the scores themselves
+CHOSEN = 4.0  # logits of the experts that the `crowded` probe chooses; minus that of the others
+POPULAR = 0.75  # of its tokens choose the same experts
+SPREAD = 2.0  # scales of the `scales` probe: powers of two between -SPREAD and SPREAD
+# Another order of float32 sums, or another sigmoid, moves a score by less.
+TIE = 1e-5
+
+
+def vary_indices(inputs: Inputs, rng: torch.Generator) -> Inputs:
+    """Tokens exchange their experts where those are given."""
+    if "topk_ids" not in inputs:
+        return {}
+    return {"topk_ids": probing.rolled(inputs["topk_ids"], rng, columns=False)}
+
+
+def probes(
+    definition: Definition, inputs: Inputs, rng: torch.Generator
+) -> Iterator[tuple[str, Inputs]]:
+    """bias: a bias as large as the scores. crowded: most tokens choose the same experts, all with
+    equal weights, so that one left out shows. scales: block scales that differ by powers of two."""
+    form = form_of(definition)
+    fresh = {**probing.vary(inputs, rng), **vary_indices(inputs, rng)}
+    if "routing_bias" in inputs:
+        bias = probing.normal(inputs["routing_bias"].shape, rng, inputs["routing_bias"]) * BIAS
+        changes = {"routing_bias": bias.to(inputs["routing_bias"].dtype)}
+        yield "bias", probing.replaced(definition, fresh, changes)
+    yield "crowded", probing.replaced(definition, fresh, _crowded(form, inputs, rng))
+    scales = [name for name in inputs if "scale" in name and probing.is_values(inputs[name])]
+    if scales:
+        changes = {name: _spread(fresh[name], rng) for name in scales}
+        yield "scales", probing.replaced(definition, fresh, changes)
+
+
+def undecided(definition: Definition, inputs: Inputs) -> torch.Tensor | None:
+    """[tokens]: whether the last expert that is chosen, or the last group, is one of equals."""
+    if "routing_logits" not in inputs:
+        return None
+    form = form_of(definition)
+    scores = inputs["routing_logits"].float()
+    if form.routing == "ds":
+        return _undecided_groups(form, scores.sigmoid() + inputs["routing_bias"].float())
+    if "routing_bias" in inputs:
+        scores = scores + inputs["routing_bias"].float()
+    return _tied(scores, form.top_k)
+
+
+def _undecided_groups(form: Form, scores: torch.Tensor) -> torch.Tensor:
+    groups = scores.unflatten(1, (form.n_group, -1))
+    best = groups.topk(min(2, groups.shape[2]), dim=2).values.sum(dim=2)
+    kept = best >= best.topk(form.topk_group, dim=1).values[:, -1:]
+    inside = groups.masked_fill(~kept[:, :, None], float("-inf")).flatten(1)
+    return _tied(best, form.topk_group) | _tied(inside, form.top_k)
+
+
+def _tied(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """[rows]: whether the count-th highest is nearly the next one."""
+    import torch
+
+    if scores.shape[1] <= count:
+        return torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+    best = scores.topk(count + 1, dim=1).values
+    return best[:, count - 1] - best[:, count] <= TIE
+
+
+def _crowded(form: Form, inputs: Inputs, rng: torch.Generator) -> Inputs:
+    """Routing in which a token's experts are neighbours, for most tokens the first local ones."""
+    import torch
+
+    name = "routing_logits" if "routing_logits" in inputs else "topk_ids"
+    given = inputs[name]
+    tokens = len(given)
+    start = torch.randint(0, form.num_experts, (tokens,), generator=rng)
+    popular = torch.rand(tokens, generator=rng) < POPULAR
+    popular[:1] = True
+    start[popular] = int(inputs.get("local_expert_offset") or 0)
+    experts = (start[:, None] + torch.arange(form.top_k)) % form.num_experts
+    if name == "topk_ids":
+        bits = torch.full((), 1 / form.top_k).to(torch.bfloat16).view(torch.int16).int() & 0xFFFF
+        return {name: (experts.int() << 16 | bits).to(given.device)}
+    logits = 0.3 * torch.randn(tokens, form.num_experts, generator=rng) - CHOSEN
+    chosen = CHOSEN + 0.1 * torch.randn(tokens, form.top_k, generator=rng)
+    logits.scatter_(1, experts, chosen)
+    changes = {name: logits.to(given.dtype).to(given.device)}
+    if "routing_bias" in inputs:
+        changes["routing_bias"] = torch.zeros_like(inputs["routing_bias"])
+    return changes
+
+
+def _spread(scales: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Times powers of two, of mean square one."""
+    exponents = probing.uniform(-SPREAD, SPREAD, tuple(scales.shape), rng, scales)
+    factor = exponents.round().exp2()
+    return scales * factor / factor.square().mean().sqrt()

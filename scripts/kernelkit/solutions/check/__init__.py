@@ -1,0 +1,1 @@
+"""Check a solution before any GPU time is spent: static rules, and a smoke run on the CPU."""

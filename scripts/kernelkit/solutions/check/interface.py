@@ -1,0 +1,232 @@
+"""Rules of the interface: arguments, results, the entry point, and what the definition fixes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from kernelkit.solutions.check.codes import Finding
+from kernelkit.solutions.check.context import Context, Rule, at, finding
+from kernelkit.solutions.check.syntax import Function, literal, names_in, positional
+from kernelkit.solutions.constants import values_of
+
+
+def entry_point(context: Context) -> Iterator[Finding]:
+    """KS110."""
+    spec = context.spec
+    if spec.entry_file not in context.sources:
+        text = f"{spec.entry_file!r} is not among the sources"
+        yield Finding("KS110", spec.entry_file, text)
+        return
+    entry = context.entry
+    if entry is None:
+        return
+    symbol = spec.entry_symbol
+    if context.run is not None:
+        if _yields(context.run):
+            yield finding("KS110", context.home or entry, context.run, f"{symbol} is a generator")
+        return
+    held = next((n for n in entry.tree.body if getattr(n, "name", "") == symbol), None)
+    if isinstance(held, ast.AsyncFunctionDef):
+        yield finding("KS110", entry, held, f"{symbol} is a coroutine")
+    elif held is None and symbol not in entry.globals and symbol not in entry.imports:
+        yield Finding("KS110", entry.path, f"{symbol} is not defined")
+
+
+def arguments(context: Context) -> Iterator[Finding]:
+    """KS101, KS102, KS103, KS104."""
+    run, home = context.run, context.home
+    if run is None or home is None:
+        return
+    definition = context.definition
+    wanted = [*definition.inputs, *(definition.outputs if context.passing else ())]
+    names = positional(run)
+    pairs = zip(run.args.kwonlyargs, run.args.kw_defaults, strict=True)
+    if needed := [argument.arg for argument, default in pairs if default is None]:
+        yield finding("KS104", home, run, f"{', '.join(needed)} can only come by keyword")
+    required = len(names) - len(run.args.defaults)
+    if required > len(wanted) or (len(names) < len(wanted) and not run.args.vararg):
+        yield finding("KS101", home, run, _count_message(context, len(names), len(wanted)))
+        return
+    names = names[: len(wanted)]
+    if names == wanted[: len(names)]:
+        return
+    inputs = list(definition.inputs)
+    given = [name for name in names[: len(inputs)] if name in wanted]
+    if given != [name for name in wanted if name in given]:
+        text = f"takes {', '.join(names)}; passed are {', '.join(wanted)}"
+        yield finding("KS102", home, run, text)
+    elif strange := [n for n, w in zip(names, inputs, strict=False) if n != w]:
+        yield finding("KS103", home, run, f"unknown names: {', '.join(strange)}")
+
+
+def _count_message(context: Context, have: int, wanted: int) -> str:
+    inputs, outputs = len(context.definition.inputs), len(context.definition.outputs)
+    if context.passing:
+        text = f"takes {have}, {wanted} are passed: {inputs} inputs and {outputs} outputs"
+        if have == inputs:
+            return f"{text} (spec.destination_passing_style is true)"
+        return text
+    text = f"takes {have}, the {wanted} inputs are passed"
+    if have == inputs + outputs:
+        return f"{text} (spec.destination_passing_style is false)"
+    return text
+
+
+def results(context: Context) -> Iterator[Finding]:
+    """KS105, KS106, KS107, KS108, KS109."""
+    run, home = context.run, context.home
+    if run is None or home is None or _yields(run):
+        return
+    returns = [event for event in context.events("return") if not _is_none(event.node)]
+    if context.passing:
+        used = names_in(ast.Module(body=run.body, type_ignores=[]))
+        for own in context.stands_for(set(context.definition.outputs)) - used:
+            yield finding("KS105", home, run, f"{own} is never used")
+        for event in returns[:1]:
+            yield at("KS106", event, "the outputs are arguments")
+        return
+    if not returns:
+        yield finding("KS107", home, run, "no return statement gives a value")
+    count = len(context.definition.outputs)
+    for event in returns:
+        if event.value.made == "dict":
+            text = "flashinfer-bench 0.1.2 takes a tensor, a tuple or a list"
+            yield at("KS109", event, text)
+        elif event.value.made == "tuple" and len(event.value.parts) != count:
+            yield at("KS108", event, f"returns {len(event.value.parts)}, declared are {count}")
+
+
+def shapes(context: Context) -> Iterator[Finding]:
+    """KS111, and KS112 for asserted sizes."""
+    for event in context.events("unpack"):
+        role = next(iter(event.value.alias), None)
+        if role is None or event.value.steps or len(event.value.alias) != 1:
+            continue
+        spec = context.definition.inputs.get(role)
+        targets = event.node.elts  # type: ignore[attr-defined]
+        starred = any(isinstance(item, ast.Starred) for item in targets)
+        if spec is None or spec.shape is None or starred:
+            continue
+        if len(targets) != len(spec.shape):
+            text = (
+                f"{role} has {len(spec.shape)} axes ({', '.join(spec.shape)}), not {len(targets)}"
+            )
+            yield at("KS111", event, text)
+            continue
+        sizes = {
+            t.id: a for t, a in zip(targets, spec.shape, strict=True) if isinstance(t, ast.Name)
+        }
+        yield from _asserted(context, event.module, sizes)
+
+
+def _asserted(context: Context, module: object, sizes: dict[str, str]) -> Iterator[Finding]:
+    """`assert heads == 16` where the definition has 32."""
+    for node in module.nodes:  # type: ignore[attr-defined]
+        test = node.test if isinstance(node, ast.Assert) else None
+        if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], ast.Eq):
+            continue
+        name, value = names_in(test.left), literal(test.comparators[0])
+        if isinstance(test.left, ast.Name) and isinstance(value, int) and name <= sizes.keys():
+            axis = sizes[test.left.id]
+            fixed = context.const.get(axis)
+            if fixed is not None and fixed != value:
+                text = f"asserts {test.left.id} == {value}, the definition's {axis} is {fixed}"
+                yield finding("KS112", module, node, text)  # type: ignore[arg-type]
+
+
+def constants(context: Context) -> Iterator[Finding]:
+    """KS112."""
+    fixed = {name.upper(): value for name, value in values_of(context.definition).items()}
+    for module in context.modules.values():
+        for name, node in module.globals.items():
+            value = literal(node)
+            if name in fixed and value is not None and value != fixed[name]:
+                text = f"{name} = {value}, the definition has {fixed[name]}"
+                yield finding("KS112", module, node, text)
+
+
+def unread(context: Context) -> Iterator[Finding]:
+    """KS113; kv_last_page_len has a code of its own (KS305)."""
+    run, home = context.run, context.home
+    if run is None or home is None or run.args.vararg:
+        return
+    used = names_in(ast.Module(body=run.body, type_ignores=[]))
+    needed = _read_by_reference(context)
+    for own, role in context.roles.items():
+        if own in used or role not in needed or role == "kv_last_page_len":
+            continue
+        yield finding("KS113", home, run, f"{role} is never read")
+
+
+def _read_by_reference(context: Context) -> set[str]:
+    tree = ast.parse(context.definition.reference)
+    run = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run")
+    used = names_in(ast.Module(body=run.body, type_ignores=[]))
+    held = dict(zip(positional(run), context.definition.inputs, strict=False))
+    return {role for own, role in held.items() if own in used}
+
+
+def optional(context: Context) -> Iterator[Finding]:
+    """KS114."""
+    run, home = context.run, context.home
+    if run is None or home is None:
+        return
+    for own, role in context.roles.items():
+        spec = context.definition.inputs.get(role)
+        if spec is not None and spec.optional and _used_blindly(run, own):
+            yield finding("KS114", home, run, f"{role} may be None")
+
+
+def _used_blindly(run: Function, name: str) -> bool:
+    """Whether a parameter's attributes or elements are used and nothing asks whether it is None."""
+    blind = False
+    for node in ast.walk(run):
+        if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.value, ast.Name):
+            blind |= node.value.id == name
+        if isinstance(node, (ast.Compare, ast.If, ast.IfExp, ast.BoolOp)):
+            tested = node if isinstance(node, (ast.Compare, ast.BoolOp)) else node.test
+            if name in names_in(tested):
+                return False
+    return blind
+
+
+def setup(context: Context) -> Iterator[Finding]:
+    """KS115."""
+    entry = context.entry
+    if entry is None or "setup" not in entry.functions or context.spec.entry_symbol == "setup":
+        return
+    function = entry.functions["setup"]
+    names = [*positional(function), *(a.arg for a in function.args.kwonlyargs)]
+    given = {
+        name for name, spec in context.definition.inputs.items()
+        if spec.shape is None or spec.dtype.value.startswith("int")
+    }  # fmt: skip
+    for name in names:
+        if name not in given:
+            text = f"{name} is not among {', '.join(sorted(given)) or 'no such inputs'}"
+            yield finding("KS115", entry, function, text)
+
+
+def reference_order(context: Context) -> Iterator[Finding]:
+    """KS117."""
+    tree = ast.parse(context.definition.reference)
+    run = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run")
+    names, inputs = positional(run), list(context.definition.inputs)
+    if sorted(names) == sorted(inputs) and names != inputs:
+        text = f"reference: {', '.join(names)}; inputs: {', '.join(inputs)}"
+        yield Finding("KS117", context.spec.entry_file, text)
+
+
+def _yields(function: Function) -> bool:
+    return any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in ast.walk(function))
+
+
+def _is_none(node: ast.AST) -> bool:
+    value = getattr(node, "value", None)
+    return value is None or (isinstance(value, ast.Constant) and value.value is None)
+
+
+RULES: tuple[Rule, ...] = (
+    entry_point, arguments, results, shapes, constants, unread, optional, setup, reference_order,
+)  # fmt: skip

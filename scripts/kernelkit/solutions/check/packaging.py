@@ -1,0 +1,246 @@
+"""Rules of imports, vendored files, dependencies and builds."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import PurePosixPath
+
+from kernelkit.dataset.solution import Binding, Language
+from kernelkit.solutions.check.codes import Finding
+from kernelkit.solutions.check.context import Context, Rule, finding
+from kernelkit.solutions.check.syntax import Module, own_file
+
+# Import name -> name of the distribution, where they differ.
+DISTRIBUTIONS = {
+    "fla": "flash-linear-attention", "cutlass": "nvidia-cutlass-dsl",
+    "flashinfer": "flashinfer-python", "tvm_ffi": "apache-tvm-ffi", "cuda": "cuda-python",
+    "flash_attn": "flash-attn", "mamba_ssm": "mamba-ssm",
+}  # fmt: skip
+SUFFIXES = {
+    Language.PYTHON: (".py",), Language.TRITON: (".py",), Language.TILELANG: (".py",),
+    Language.CUDA: (".cu", ".cuh", ".cpp", ".cc"), Language.CPP: (".cpp", ".cc", ".cxx", ".c"),
+}  # fmt: skip
+KNOWN_LIBRARIES = {"torch", "triton", "numpy", "flashinfer", "fla", "cutlass", "tilelang", "cuda"}
+_INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]", re.MULTILINE)
+_VENDORED = ("cutlass/", "cute/", "cub/cub_", "flashinfer/", "thunderkittens", "kittens")
+_COMPILES = ("torch.utils.cpp_extension.load", "torch.utils.cpp_extension.load_inline",
+             "tvm_ffi.cpp.load", "tvm_ffi.cpp.load_inline", "tvm_ffi.cpp.build",
+             "torch.compile", "cutlass.cute.compile")  # fmt: skip
+
+
+def syntax(context: Context) -> Iterator[Finding]:
+    """KS207."""
+    for path, error in context.broken.items():
+        line = getattr(error, "lineno", None)
+        yield Finding("KS207", path, getattr(error, "msg", None) or str(error), line)
+
+
+def imports(context: Context) -> Iterator[Finding]:
+    """KS201, KS204."""
+    for module in context.modules.values():
+        for node in module.nodes:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if _is_own(context, alias.name):
+                        yield from _absolute(module, node, alias.name)
+            elif isinstance(node, ast.ImportFrom):
+                yield from _import_from(context, module, node)
+
+
+def _import_from(context: Context, module: Module, node: ast.ImportFrom) -> Iterator[Finding]:
+    name = node.module or ""
+    if not node.level:
+        if _is_own(context, name):
+            yield from _absolute(module, node, name)
+        return
+    for alias in node.names:
+        dotted = "." * node.level + (f"{name}.{alias.name}" if name else alias.name)
+        file, attribute = own_file(module.path, dotted, context.modules)
+        folder = PurePosixPath(module.path).parent.joinpath(*name.split(".")).as_posix()
+        if file is None:
+            if node.level == 1 and any(p.startswith(f"{folder}/") for p in context.modules):
+                continue
+            if not _in_try(module, node):
+                text = f"from {'.' * node.level}{name} import {alias.name}: no such file"
+                yield finding("KS204", module, node, text)
+        elif attribute and not _binds(context.modules[file], attribute):
+            yield finding("KS204", module, node, f"{file} defines no {attribute}")
+
+
+def _absolute(module: Module, node: ast.AST, name: str) -> Iterator[Finding]:
+    if not _in_try(module, node):
+        text = f"{name} is a file of the solution: flashinfer-bench 0.1.2 does not find it so"
+        yield finding("KS201", module, node, text)
+
+
+def _is_own(context: Context, dotted: str) -> bool:
+    top = dotted.split(".")[0]
+    own = {path.split("/")[0].removesuffix(".py") for path in context.modules}
+    return top in own and top not in sys.stdlib_module_names
+
+
+def _in_try(module: Module, node: ast.AST) -> bool:
+    return any(True for _ in module.enclosing(node, (ast.Try,)))
+
+
+def _binds(module: Module, name: str) -> bool:
+    """Whether a name is bound anywhere in a module (also in an `if` or a `try`)."""
+    if (
+        name == "*"
+        or name in module.imports
+        or any(d.endswith(".*") for d in module.imports.values())
+    ):
+        return True
+    return any(
+        getattr(n, "name", None) == name
+        or (isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store))
+        for n in module.nodes
+    )
+
+
+def import_path(context: Context) -> Iterator[Finding]:
+    """KS202."""
+    for module in context.modules.values():
+        for node in module.nodes:
+            if isinstance(node, ast.Attribute) and module.dotted(node) == "sys.path":
+                yield finding("KS202", module, node, "uses sys.path")
+        for node, dotted in module.calls:
+            if dotted in ("importlib.util.spec_from_file_location", "runpy.run_path"):
+                yield finding("KS202", module, node, f"loads a file by {dotted}")
+
+
+def dependencies(context: Context) -> Iterator[Finding]:
+    """KS205, KS206. torch, and the language's own package, need no mention."""
+    implied = {"torch", "kernelkit", context.spec.language.value, "__future__"}
+    declared = {re.split(r"[\s<>=!~\[;@]", d)[0].lower() for d in context.spec.dependencies}
+    for module in context.modules.values():
+        told: set[str] = set()
+        for node in module.nodes:
+            for name in _tops(node):
+                own = name in told or _is_own(context, name) or name in sys.stdlib_module_names
+                told.add(name)
+                if own:
+                    continue
+                distribution = DISTRIBUTIONS.get(name, name)
+                names = {distribution.lower(), name.lower(), name.replace("_", "-").lower()}
+                if name not in implied and not names & declared:
+                    yield finding("KS205", module, node, f"{name} (package {distribution})")
+                if name != "torch" and not _installed(name):
+                    yield finding("KS206", module, node, f"{name} (package {distribution})")
+
+
+def _tops(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name.split(".")[0] for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+        return [node.module.split(".")[0]]
+    return []
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def file_names(context: Context) -> Iterator[Finding]:
+    """KS209."""
+    taken = set(sys.stdlib_module_names) | KNOWN_LIBRARIES
+    for path in context.modules:
+        top = path.split("/")[0].removesuffix(".py")
+        if top in taken:
+            yield Finding("KS209", path, f"{top} hides the library's module for plain imports")
+
+
+def cute_dsl(context: Context) -> Iterator[Finding]:
+    """KS210."""
+    for module in context.modules.values():
+        for node in module.nodes:
+            if "cutlass" in _tops(node):
+                if not any(re.match(r"nvidia-cutlass-dsl\S*\s*[=~<]", d)
+                           for d in context.spec.dependencies):  # fmt: skip
+                    yield finding("KS210", module, node, "spec.dependencies names no version")
+                return
+
+
+def language(context: Context) -> Iterator[Finding]:
+    """KS213."""
+    spec = context.spec
+    suffixes = SUFFIXES[spec.language]
+    if not spec.entry_file.endswith(suffixes):
+        text = f"{spec.language.value} wants {' or '.join(suffixes)}, not {spec.entry_file}"
+        yield Finding("KS213", spec.entry_file, text)
+
+
+def headers(context: Context) -> Iterator[Finding]:
+    """KS211."""
+    if context.is_python:
+        return
+    for path, text in context.sources.items():
+        for match in _INCLUDE.finditer(text):
+            header = match.group(2)
+            beside = (PurePosixPath(path).parent / header).as_posix()
+            if header in context.sources or _normal(beside) in context.sources:
+                continue
+            if match.group(1) == '"' or header.startswith(_VENDORED):
+                line = text.count("\n", 0, match.start(2)) + 1
+                if match.group(1) == '"' and header.startswith(("torch/", "ATen/", "c10/", "tvm/")):
+                    continue
+                yield Finding("KS211", path, header, line)
+
+
+def _normal(path: str) -> str:
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == ".." and parts:
+            parts.pop()
+        elif part not in (".", ""):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def exported(context: Context) -> Iterator[Finding]:
+    """KS212."""
+    if context.is_python:
+        return
+    symbol, text = re.escape(context.spec.entry_symbol), "\n".join(context.sources.values())
+    if not re.search(rf"\b{symbol}\b", text):
+        yield Finding("KS212", context.spec.entry_file, f"no source names {symbol}")
+        return
+    if context.spec.binding is Binding.TORCH:
+        if not re.search(rf"(m|module)\s*\.\s*(def|impl)\s*\(\s*\"{symbol}[\"(]", text):
+            text = f'binding torch: no m.def("{symbol}", ...) in a PYBIND11_MODULE'
+            yield Finding("KS212", context.spec.entry_file, text)
+    elif not re.search(rf"TVM_FFI_DLL_EXPORT_TYPED_FUNC\s*\(\s*{symbol}\b", text):
+        if not re.search(rf"__tvm_ffi_{symbol}\b", text):
+            text = f"binding tvm-ffi: no TVM_FFI_DLL_EXPORT_TYPED_FUNC({symbol}, ...)"
+            yield Finding("KS212", context.spec.entry_file, text)
+
+
+def compiled_in_run(context: Context) -> Iterator[Finding]:
+    """KS214. A compilation behind a test of a module-level variable, or a cache, is sound."""
+    for module, node, dotted in context.hot_calls():
+        if dotted not in _COMPILES:
+            continue
+        holders = list(module.enclosing(node, (ast.If, ast.FunctionDef)))
+        guarded = any(isinstance(h, ast.If) or _is_cached(module, h) for h in holders)
+        if not guarded:
+            yield finding("KS214", module, node, f"{dotted} at every call")
+
+
+def _is_cached(module: Module, function: ast.AST) -> bool:
+    return any(
+        module.dotted(d.func if isinstance(d, ast.Call) else d).startswith("functools.")
+        for d in getattr(function, "decorator_list", [])
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    syntax, imports, import_path, dependencies, file_names, cute_dsl, language, headers, exported,
+    compiled_in_run,
+)  # fmt: skip

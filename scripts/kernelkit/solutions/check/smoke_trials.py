@@ -1,0 +1,301 @@
+"""The trials of a smoke run: what is called with what, and what each difference means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kernelkit.dataset.definition import Definition
+from kernelkit.ops.base import Inputs, OpFamily, Tolerance, generator
+from kernelkit.solutions.check import smoke_inputs
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = dict[str, torch.Tensor]
+
+CLEAN, POISON = 0x00, 0xFF  # bytes of uninitialised memory: zeros, then NaN and -1
+Tell = Callable[[str, str], None]
+
+
+class CallError(Exception):
+    """A call of the solution failed; the text is for the person."""
+
+
+@dataclass
+class Subject:
+    """The solution under trial. `raise_if_cuda` ends the run where an error asks for a GPU."""
+
+    function: Callable[..., Any]
+    setup: Callable[..., Any] | None
+    reference: Callable[..., Any]
+    definition: Definition
+    passing: bool
+    code: str
+    raise_if_cuda: Callable[[BaseException], None]
+
+    def call(self, inputs: Inputs, like: Tensors, fill: int = CLEAN) -> Tensors:
+        """One call; new memory and destinations are filled with the byte `fill`.
+
+        Raises CallError, and kernelkit.bench.calling.BadOutputError for what is no output.
+        """
+        import torch
+
+        from kernelkit.bench.calling import describe, name_outputs
+
+        torch.manual_seed(0)
+        with allocations(fill):
+            outputs = {name: torch.empty_like(value) for name, value in like.items()}
+            passed = [*inputs.values(), *(outputs.values() if self.passing else ())]
+            try:
+                result = self.function(*passed)
+            except BaseException as error:  # noqa: BLE001: also SystemExit
+                self.raise_if_cuda(error)
+                raise CallError(describe(error, self.code)) from None
+        return outputs if self.passing else name_outputs(result, list(self.definition.outputs))
+
+    def expected(self, inputs: Inputs) -> Tensors:
+        """The reference's outputs for copies of the inputs."""
+        result = self.reference(*copied(inputs).values())
+        result = result if isinstance(result, (tuple, list)) else (result,)
+        return dict(zip(self.definition.outputs, result, strict=True))
+
+
+def run_trials(subject: Subject, family: OpFamily, inputs: Inputs, tell: Tell) -> None:
+    """All trials; later ones only where the plain call works."""
+    from kernelkit.bench.calling import BadOutputError
+
+    trials = Trials(subject, family, inputs, tell)
+    try:
+        if not trials.plain():
+            return
+        trials.poisoned()
+        if trials.sound:
+            trials.repeated()
+            trials.new_contents()
+            trials.probes()
+            trials.after_setup()
+        trials.variations("KS908", smoke_inputs.without_tokens(inputs))
+        trials.variations("KS915", smoke_inputs.options(subject.definition, inputs))
+    except BadOutputError as error:
+        tell("KS904", str(error))
+    except CallError as error:
+        tell("KS902", str(error))
+
+
+class Trials:
+    """One solution on one set of inputs. `slots` are the tensors whose addresses repeat."""
+
+    def __init__(self, subject: Subject, family: OpFamily, inputs: Inputs, tell: Tell) -> None:
+        self.subject = subject
+        self.family = family
+        self.inputs = inputs
+        self.tell = tell
+        self.tolerance: Tolerance = family.tolerance(subject.definition)
+        self.slots = copied(inputs)
+        self.want = subject.expected(inputs)
+        self.first: Tensors = {}
+        self.sound = False
+
+    def plain(self) -> bool:
+        """The first call: form, values, memory. False where no more is worth trying."""
+        got = self.subject.call(self.slots, self.want)
+        if not self._form(got):
+            return False
+        self._memory(got)
+        self.first = {name: value.clone() for name, value in got.items()}
+        self._changed_inputs()
+        message = self.judge(got, self.want, self.inputs)
+        self.sound = not message
+        if message:
+            self.tell("KS907", message)
+        return True
+
+    def judge(self, got: Tensors, want: Tensors, inputs: Inputs) -> str:
+        """What is wrong with the values; "" where they are right."""
+        from kernelkit.bench.rules import judge
+        from kernelkit.dataset.trace import Status
+
+        verdict = judge(self.subject.definition, got, want, inputs, self.tolerance)
+        return "" if verdict.status is Status.PASSED else verdict.message or verdict.status.value
+
+    def _form(self, got: Tensors) -> bool:
+        sound = True
+        for name, want in self.want.items():
+            have = got[name]
+            if have.shape != want.shape:
+                self.tell("KS905", f"{name}: {list(have.shape)}, expected {list(want.shape)}")
+                sound = False
+            elif have.dtype != want.dtype:
+                self.tell("KS906", f"{name}: {have.dtype}, expected {want.dtype}")
+                sound = False
+        return sound
+
+    def _memory(self, got: Tensors) -> None:
+        held = {start(v): n for n, v in self.slots.items() if is_tensor(v) and v.numel()}
+        for name, value in got.items():
+            if not value.is_contiguous():
+                self.tell("KS913", f"{name}: strides {value.stride()} of {list(value.shape)}")
+            if value.numel() and start(value) in held:
+                self.tell("KS914", f"{name} lies in {held[start(value)]}")
+
+    def _changed_inputs(self) -> None:
+        for name, value in self.inputs.items():
+            if is_tensor(value) and not same_bits(value, self.slots[name]):
+                self.tell("KS909", f"{name} differs after the call")
+                self.slots[name].copy_(value)
+
+    def poisoned(self) -> None:
+        """The same call with NaN in every new tensor and destination."""
+        try:
+            got = self.subject.call(copied(self.inputs), self.want, POISON)
+        except CallError as error:
+            self.tell("KS912", f"fails where new memory holds NaN: {error}")
+            return
+        for name, value in got.items():
+            if not self.tolerance.samples and not alike(value, self.first[name]):
+                self.tell("KS912", f"{name} differs where new memory holds NaN instead of 0")
+                self.sound = False
+
+    def repeated(self) -> None:
+        """The first call once more."""
+        again = self.subject.call(self.slots, self.want)
+        kept = self.subject.call(self.slots, self.want)
+        for name, value in again.items():
+            shared = value.numel() and start(value) == start(kept[name])
+            if shared and not self.subject.passing and start(value) not in self._input_starts():
+                self.tell("KS914", f"{name} lies where the call before had put it")
+            if not self.tolerance.samples and not same_bits(value, self.first[name]):
+                self.tell("KS911", f"{name} differs between two calls on equal inputs")
+
+    def _input_starts(self) -> set[int]:
+        return {start(v) for v in self.slots.values() if is_tensor(v) and v.numel()}
+
+    def new_contents(self) -> None:
+        """Other contents at the addresses of the first call."""
+        definition = self.subject.definition
+        fresh = self.family.vary(definition, self.inputs, generator(1, "smoke"))
+        for name, value in fresh.items():
+            if is_tensor(value):
+                self.slots[name].copy_(value)
+        want = self.subject.expected(fresh)
+        got = self.subject.call(self.slots, want)
+        if not (message := self.judge(got, want, fresh)):
+            return
+        elsewhere = self.subject.call(copied(fresh), want)
+        stale = any(same_bits(got[n], self.first[n]) for n in got if want[n].numel() > 1)
+        if stale or not self.judge(elsewhere, want, fresh):
+            self.tell("KS910", message)
+        else:
+            self.tell("KS907", f"on other contents: {message}")
+
+    def probes(self) -> None:
+        """The family's inputs that show what plain ones hide."""
+        definition = self.subject.definition
+        for name, inputs in self.family.probes(definition, self.inputs, generator(2, "smoke")):
+            want = self.subject.expected(inputs)
+            if message := self.judge(self.subject.call(copied(inputs), want), want, inputs):
+                self.tell("KS907", f"on inputs named {name}: {message}")
+
+    def variations(self, code: str, inputs: Iterator[tuple[str, Inputs]]) -> None:
+        """Calls on changed inputs; what the reference itself cannot do is left out."""
+        for name, changed in inputs:
+            try:
+                want = self.subject.expected(changed)
+            except Exception:  # noqa: BLE001: a definition of others, whose reference fails
+                continue
+            try:
+                got = self.subject.call(copied(changed), want)
+                message = self.judge(got, want, changed)
+            except CallError as error:
+                message = str(error)
+            if message and (self.sound or "nan" in message.lower() or "\n" in message):
+                self.tell(code, f"{name}: {message}")
+
+    def after_setup(self) -> None:
+        """setup, then run; then setup for other index contents, then run."""
+        if self.subject.setup is None:
+            return
+        definition = self.subject.definition
+        fresh = self.family.vary(definition, self.inputs, generator(3, "smoke"))
+        for inputs in (self.inputs, fresh):
+            want = self.subject.expected(inputs)
+            if message := self._one_setup(copied(inputs), want, inputs):
+                self.tell("KS916", message)
+                return
+
+    def _one_setup(self, inputs: Inputs, want: Tensors, original: Inputs) -> str:
+        import inspect
+
+        assert self.subject.setup is not None
+        names = [name for name in inspect.signature(self.subject.setup).parameters]
+        try:
+            self.subject.setup(**{name: inputs[name] for name in names if name in inputs})
+            return self.judge(self.subject.call(inputs, want), want, original)
+        except CallError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001
+            self.subject.raise_if_cuda(error)
+            return f"setup: {type(error).__name__}: {error}"
+
+
+@contextmanager
+def allocations(fill: int) -> Iterator[None]:
+    """Every torch.empty (and its kin) gives memory that holds the byte `fill`."""
+    import torch
+
+    places = [(torch, "empty"), (torch, "empty_like"), (torch, "empty_strided"),
+              (torch.Tensor, "new_empty")]  # fmt: skip
+    kept = [getattr(owner, name) for owner, name in places]
+
+    def filled(original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def allocate(*args: Any, **kwargs: Any) -> torch.Tensor:
+            made = original(*args, **kwargs)
+            if made.is_contiguous() and made.numel() and made.device.type != "meta":
+                byte = fill & 1 if made.dtype == torch.bool else fill
+                made.reshape(-1).view(torch.uint8).fill_(byte)
+            return made
+
+        return allocate
+
+    for (owner, name), original in zip(places, kept, strict=True):
+        setattr(owner, name, filled(original))
+    try:
+        yield
+    finally:
+        for (owner, name), original in zip(places, kept, strict=True):
+            setattr(owner, name, original)
+
+
+def is_tensor(value: object) -> bool:
+    """Whether an input is a tensor."""
+    return hasattr(value, "data_ptr")
+
+
+def copied(inputs: Inputs) -> Inputs:
+    """The inputs in memory of their own."""
+    return {n: v.clone() if is_tensor(v) else v for n, v in inputs.items()}
+
+
+def start(value: torch.Tensor) -> int:
+    """The address of the memory that a tensor is a view of."""
+    return value.untyped_storage().data_ptr()
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal shape, type and bits."""
+    import torch
+
+    bits = [t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (one, other)]
+    return (one.shape, one.dtype) == (other.shape, other.dtype) and torch.equal(*bits)
+
+
+def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal up to the rounding of another order of summation, NaN where NaN is."""
+    import torch
+
+    if not one.dtype.is_floating_point:
+        return torch.equal(one, other)
+    return torch.allclose(one.float(), other.float(), rtol=1e-2, atol=1e-3, equal_nan=True)

@@ -1,0 +1,121 @@
+"""What a locked-in process can still do, and what not. Each check runs in a fork."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kernelkit.bench import landlock, sandbox, seccomp
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
+
+
+def _in_a_fork(check: Callable[[], None]) -> int:
+    """The exit code of a fork that runs `check`: 0, or 1 with the traceback on stderr."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            check()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _refused(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except (PermissionError, OSError):
+        return
+    raise AssertionError("was allowed")
+
+
+@linux
+def test_landlock_leaves_its_folder_only(tmp_path: Path) -> None:
+    if not landlock.version():
+        pytest.skip("this kernel has no Landlock")
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    (other / "secret").write_text("x")
+
+    def check() -> None:
+        assert landlock.restrict([Path("/usr"), Path("/lib")], [own])
+        (own / "file").write_text("fine")
+        assert (own / "file").read_text() == "fine"
+        _refused((other / "secret").read_text)
+        _refused(lambda: (other / "new").write_text("x"))
+        _refused(lambda: os.listdir(other))
+
+    assert _in_a_fork(check) == 0
+    assert os.listdir(other) == ["secret"]
+
+
+@linux
+def test_seccomp_refuses_internet_and_signals() -> None:
+    parent = os.getpid()
+
+    def check() -> None:
+        if not seccomp.install(allow_signals=False):
+            os._exit(77)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            _refused(lambda family=family: socket.socket(family))
+        first, second = socket.socketpair()  # AF_UNIX stays
+        first.close()
+        second.close()
+        _refused(lambda: os.kill(parent, 0))
+        os.kill(os.getpid(), 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(_forked_child(), 0)[1]) == 0
+
+    code = _in_a_fork(check)
+    if code == 77:
+        pytest.skip("no seccomp here")
+    assert code == 0
+
+
+def _forked_child() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    return pid
+
+
+@linux
+def test_the_whole_of_it(tmp_path: Path) -> None:
+    parent = os.getpid()
+
+    def check() -> None:
+        names = sandbox.restrict(tmp_path)
+        if not names:
+            os._exit(77)
+        _refused(lambda: os.kill(parent, signal.SIGCONT))
+        _refused(lambda: socket.create_connection(("127.0.0.1", 9), timeout=1))
+        if any("landlock" in name for name in names):
+            _refused(lambda: Path("/var/tmp/x").write_text("x"))
+            _refused(lambda: Path(f"/proc/{parent}/environ").read_bytes())
+
+    code = _in_a_fork(check)
+    if code == 77:
+        pytest.skip("neither Landlock nor seccomp here")
+    assert code == 0
+
+
+def test_the_environment_is_scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    made = sandbox.environment(tmp_path)
+    assert "MY_TOKEN" not in made
+    caches = [v for n, v in made.items() if "CACHE" in n or n in ("HOME", "TMPDIR")]
+    assert caches and all(value.startswith(str(tmp_path)) for value in caches)
+
+
+def test_no_user_of_its_own_without_privileges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert sandbox.user_for(1) is None
