@@ -101,11 +101,12 @@ def _settings(args: argparse.Namespace) -> Settings:
     from kernelkit.bench.settings import Settings
 
     asked = {"rtol": args.rtol, "atol": args.atol, "matched_ratio": args.required_matched_ratio}
-    seed: dict[str, Any] = {} if args.seed is None else {"seed": args.seed}
+    seed: dict[str, Any] = {"seed": args.seed, "seed_is_drawn": False}
     return Settings(
         warmup=args.warmup_runs, iterations=args.iterations, trials=args.num_trials,
         timeout=args.timeout, max_seconds=args.max_seconds_per_workload,
-        tolerance={name: value for name, value in asked.items() if value is not None}, **seed,
+        tolerance={name: value for name, value in asked.items() if value is not None},
+        **(seed if args.seed is not None else {}),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from kernelkit.errors import EXIT_FAILED, EXIT_OK, UsageError
 
 EXAMPLES = """examples:
   python scripts/build_solution.py pack my_kernel -o my_kernel.json
-  python scripts/build_solution.py pack scripts/demo_assets/solutions --dataset DIR --dry-run
+  python scripts/build_solution.py pack my_kernel --dataset DIR --dry-run
   python scripts/build_solution.py unpack my_kernel.json -o my_kernel
   python scripts/build_solution.py diff my_kernel.json my_kernel"""
 
@@ -25,12 +25,13 @@ EXAMPLES = """examples:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__, examples=EXAMPLES)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help="what")
     pack = _command(commands, "pack", "a folder to Solution JSON, into a file or a dataset")
     pack.add_argument("source", type=Path, metavar="DIR",
                       help="a solution's folder, a folder of such, or a template's JSON")
-    pack.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="the file to write")
-    pack.add_argument("--dataset", type=Path, metavar="DIR",
+    into = pack.add_mutually_exclusive_group(required=True)
+    into.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="the file to write")
+    into.add_argument("--dataset", type=Path, metavar="DIR",
                       help="write to this dataset, one file for each definition it serves")
     pack.add_argument("--definitions", type=cli.names, metavar="A,B",
                       help="with --dataset: only for these definitions")
@@ -41,16 +42,15 @@ def build_parser() -> argparse.ArgumentParser:
     for made in (pack, unpack):
         made.add_argument("--dry-run", action="store_true", help="show what would be written")
     diff = _command(commands, "diff", "what differs; exit code 0 where nothing does, 1 otherwise")
-    for side in ("a", "b"):
-        diff.add_argument(side, type=Path, metavar=side.upper(), help="a file or a folder")
+    diff.add_argument("a", type=Path, metavar="A", help="a file or a folder")
+    diff.add_argument("b", type=Path, metavar="B", help="a file or a folder")
     return parser
 
 
 def _command(commands: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
-    made = commands.add_parser(name, help=text, description=text, epilog=cli.EXIT_CODES,
-                               allow_abbrev=False)
+    made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     made.add_argument("--json", action="store_true", default=argparse.SUPPRESS,
-                      help="print one JSON document on stdout")
+                      help="print one JSON document")
     return made
 # fmt: on
 
@@ -63,8 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int | None:
     if args.command != "pack":
         return (_unpack if args.command == "unpack" else _diff)(args)
-    if (args.output is None) == (args.dataset is None):
-        raise UsageError("pack writes to one place", allowed="-o FILE.json, or --dataset DIR")
     if args.definitions and args.dataset is None:
         raise UsageError("--definitions selects from a dataset", next_step="add --dataset DIR")
     return _pack_into(args) if args.output is None else _pack_file(args)
@@ -86,10 +84,10 @@ def _pack_file(args: argparse.Namespace) -> None:
     from kernelkit.solutions.publish import write_file
 
     document = pack_source(args.source)
-    written = write_file(args.output, document, args.dry_run)
-    sources = [source["path"] for source in document["sources"]]
-    found = {"solution": document["name"], "path": str(args.output), "sources": sources}
-    _report(args, found, [f"{document['name']}: {', '.join(sources)}", str(args.output)], written)
+    written = write_file(args.output, document, args.source, args.dry_run)
+    paths = [source["path"] for source in document["sources"]]
+    found = {"solution": document["name"], "path": str(args.output), "sources": paths}
+    _report(args, found, [f"{document['name']}: {', '.join(paths)}"], written)
 
 
 def _unpack(args: argparse.Namespace) -> None:
@@ -107,15 +105,15 @@ def _diff(args: argparse.Namespace) -> int:
 
     found = list(differences(load_either(args.a), load_either(args.b)))
     rows = [{"place": d.place, "a": d.a, "b": d.b, "diff": list(d.lines)} for d in found]
-    document = {"equal": not found, "differences": rows}
-    cli.emit(document, as_json=args.json, text=as_text(found) or "equal")
+    result = {"equal": not found, "differences": rows}
+    cli.emit(result, as_json=args.json, text=as_text(found) or "equal")
     return EXIT_FAILED if found else EXIT_OK
 
 
 def _report(args: argparse.Namespace, found: dict, lines: list[str], written: int) -> None:
     count = "dry run: nothing written" if args.dry_run else f"{written} files new or changed"
-    document = {"dry_run": args.dry_run, **found, "written": written}
-    cli.emit(document, as_json=args.json, text="\n".join([*lines, count]))
+    result = {"dry_run": args.dry_run, **found, "written": written}
+    cli.emit(result, as_json=args.json, text="\n".join([*lines, count]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import Any
 import cases
 
 from kernelkit import cli
+from kernelkit.bench.device import choose
 from kernelkit.dataset.store import Dataset
 from kernelkit.errors import MissingDependencyError
 
@@ -59,6 +60,7 @@ def _run(args: argparse.Namespace) -> int:
         )
     if args.evaluate is not None:
         return evaluate_theirs(args)
+    choose(args.device)
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
         rounds = [_round(args, Path(folder) / str(number)) for number in range(args.rounds)]
     rounds.sort(key=lambda row: row["ratio"])

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.dataset.definition import ITEM_BYTES, Definition
+from kernelkit.errors import UsageError
 from kernelkit.ops.base import torch_dtype
 
 if TYPE_CHECKING:
@@ -134,16 +136,38 @@ def view(memory: torch.Tensor, place: Place) -> torch.Tensor:
     return raw.view(torch_dtype(place.dtype)).view(place.shape)
 
 
-class FileMemory:
-    """A file of zeros, mapped and writable by all that open it."""
+class HostMemory:
+    """Memory of the CPU, mapped and writable by all that open its `path`."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, descriptor: int, size: int) -> None:
         self.path = path
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.map = mmap.mmap(descriptor, size)
+
+    @classmethod
+    def create(cls, folder: Path, size: int) -> HostMemory:
+        """New memory of zeros. On Linux it has no file: nothing of it stays, whatever ends this
+        process. Raises UsageError where the machine has not so much."""
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+        if size > free:
+            raise UsageError(
+                "the workload needs more memory than is free",
+                received=f"{size / 2**30:.1f} GiB", allowed=f"{free / 2**30:.1f} GiB",
+            )  # fmt: skip
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("arena")  # stays open: others open it through /proc
+            path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+        else:
+            path = folder / f"arena-{time.monotonic_ns()}"
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        os.ftruncate(descriptor, size)
+        return cls(path, descriptor, size)
+
+    @classmethod
+    def open(cls, path: Path, size: int) -> HostMemory:
+        """The memory of another process."""
+        descriptor = os.open(path, os.O_RDWR)
         try:
-            if os.fstat(descriptor).st_size < size:
-                os.ftruncate(descriptor, size)
-            self.map = mmap.mmap(descriptor, size)
+            return cls(path, descriptor, size)
         finally:
             os.close(descriptor)
 

@@ -126,10 +126,15 @@ def device_key(name: str, driver: str, torch: str) -> str:
     return "_".join(part or "unknown" for part in parts)
 
 
-def cache_path(key: str) -> Path:
-    """Where the ceilings of a device are kept: below XDG_CACHE_HOME, else ~/.cache."""
+def user_cache() -> Path:
+    """The user's folder for what is measured or built once: in XDG_CACHE_HOME, else ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "kernelkit" / "devices" / f"{key}.json"
+    return Path(base).expanduser() / "kernelkit"
+
+
+def cache_path(key: str) -> Path:
+    """Where the ceilings of a device are kept."""
+    return user_cache() / "devices" / f"{key}.json"
 
 
 def load(key: str) -> Ceilings | None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 Key = str  # "trial/call", or "probe/name"
+PLANNED = (
+    "planned"  # in a call's name: its index tensors are the trial's own, as for all such calls
+)
 
 
 class Contents:
@@ -40,7 +43,8 @@ class Contents:
         if kind == "probe":
             return self._probe(rest)
         base = self._base(kind)
-        varied = self.family.vary(self.definition, base, generator(self.seed, key))
+        rng = generator(self.seed, key)
+        varied = self.family.vary(self.definition, base, rng, indices=PLANNED not in rest)
         return {name: varied[name] for name in self.definition.inputs}
 
     def probes(self) -> list[str]:

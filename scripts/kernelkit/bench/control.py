@@ -55,14 +55,14 @@ class Control:
             raise ControlFailedError(
                 f"the honest control takes {fastest:.3g} ms, before it took {self.honest_ms:.3g} ms"
             )
-        self.verifier.ask("fill", LIMIT, key=KEY)
+        self.verifier.ask("fill", key=KEY)
         self._ask("call", spin_ms=0, take=True, nothing=True)
         if self._check()["status"] == Status.PASSED.value:
             raise ControlFailedError("an output that was never written is accepted")
 
     def _honest(self) -> float:
         """One call of the reference, checked; its milliseconds."""
-        self.verifier.ask("fill", LIMIT, key=KEY)
+        self.verifier.ask("fill", key=KEY)
         start = now_ms()
         answer = self._ask("call", spin_ms=0.0, take=True)
         elapsed = now_ms() - start
@@ -72,7 +72,7 @@ class Control:
         return float(answer["event_ms"]) if self.on_cuda else elapsed
 
     def _check(self) -> dict[str, Any]:
-        return self.verifier.ask("check", LIMIT, full=True, passing=False)
+        return self.verifier.ask("check", full=True, passing=False)
 
     def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         try:

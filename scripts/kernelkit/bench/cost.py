@@ -96,11 +96,19 @@ class Work:
         return max(memory_ms, _ms(self.least_flops, ceilings.limit_flops_per_s(self.least_dtype)))
 
 
-def work(definition: Definition, axes: Axes, inputs: Inputs | None = None) -> Work:
-    """The work of one call. `inputs` (tensors by name) tell what axes leave open: lengths, pages.
+def work(
+    definition: Definition,
+    axes: Axes,
+    inputs: Inputs | None = None,
+    *,
+    for_this_call: bool = False,
+) -> Work:
+    """The work of a call. `inputs` (tensors by name) tell what axes leave open: lengths, pages.
 
-    Never raises for a definition that its family does not know: it then counts all inputs and
-    outputs, no FLOPs and no floor.
+    The least counts what the indices in `inputs` name only where the call to judge is made on just
+    these inputs (`for_this_call`): another call of the workload may have less to do, down to
+    nothing. Never raises for a definition that its family does not know: it then counts all inputs
+    and outputs, no FLOPs and no floor.
     """
     note = ""
     try:
@@ -109,7 +117,7 @@ def work(definition: Definition, axes: Axes, inputs: Inputs | None = None) -> Wo
         modelled = Cost(_bytes(definition, axes), 0.0)
         note = f"not of the form that its op type's cost model knows: {error}"
     try:
-        lower = least.least(definition, axes, inputs)
+        lower = least.least(definition, axes, inputs if for_this_call else None)
     except FOREIGN:
         lower = least.Least()
     return Work(
@@ -143,8 +151,8 @@ def floor_ms(
     *,
     l2: str = "cold",
 ) -> float:
-    """See `Work.floor_ms`."""
-    return work(definition, axes, inputs).floor_ms(ceilings, l2=l2)
+    """See `Work.floor_ms`; for a call on just these inputs."""
+    return work(definition, axes, inputs, for_this_call=True).floor_ms(ceilings, l2=l2)
 
 
 def narrowest(definition: Definition) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 CPUS = Path("/sys/devices/system/cpu")
+# CUdevice_attribute: the highest clocks in kHz, the width of the memory bus in bits.
+CLOCK_RATE, MEMORY_CLOCK_RATE, MEMORY_BUS_WIDTH = 13, 36, 37
 
 
 def identify(device: str) -> tuple[str, str, str]:
@@ -45,22 +47,39 @@ def _driver() -> str:
 
 
 def facts_of(device: str) -> dict[str, Any]:
-    """See `Ceilings`; attributes that this torch does not have are left out."""
+    """See `Ceilings`; what the driver does not tell is left out."""
     import torch
 
     if device == "cpu":
         return {"threads": torch.get_num_threads(), "l2_bytes": last_level_cache_bytes(CPUS)}
     found = torch.cuda.get_device_properties(device)
+    index = torch.device(device).index or 0
     told = {
         "sm_count": found.multi_processor_count,
         "l2_bytes": getattr(found, "L2_cache_size", None),
         "memory_bytes": found.total_memory,
         "capability": [found.major, found.minor],
-        "sm_clock_hz": 1000 * getattr(found, "clock_rate", 0),
-        "memory_clock_hz": 1000 * getattr(found, "memory_clock_rate", 0),
-        "memory_bus_bits": getattr(found, "memory_bus_width", 0),
+        "sm_clock_hz": 1000 * _attribute(CLOCK_RATE, index),
+        "memory_clock_hz": 1000 * _attribute(MEMORY_CLOCK_RATE, index),
+        "memory_bus_bits": _attribute(MEMORY_BUS_WIDTH, index),
     }
     return {name: value for name, value in told.items() if value}
+
+
+def _attribute(number: int, index: int) -> int:
+    """An attribute of the GPU from CUDA's driver, which torch has started; 0 where it has none.
+
+    torch's own properties have the clocks in some versions only.
+    """
+    import ctypes
+
+    value = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        failed = driver.cuDeviceGetAttribute(ctypes.byref(value), number, index)
+    except (OSError, AttributeError):
+        return 0
+    return 0 if failed else value.value
 
 
 def last_level_cache_bytes(root: Path) -> int:

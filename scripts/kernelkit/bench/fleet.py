@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from kernelkit.bench.evaluation import run_plan
+from kernelkit.bench.evaluation import by_definition, run_plan
 from kernelkit.bench.selection import Plan
 from kernelkit.bench.settings import Settings
 from kernelkit.dataset.store import Dataset
@@ -24,8 +24,8 @@ def run(
         yield from run_plan(dataset, plan, dataclasses.replace(settings, device=devices[0]), target)
         return
     waiting: queue.SimpleQueue[Plan] = queue.SimpleQueue()
-    for part in _by_definition(plan):
-        waiting.put(part)
+    for _, tasks in by_definition(plan):
+        waiting.put(Plan(tasks))
     results: queue.SimpleQueue[Found | BaseException | None] = queue.SimpleQueue()
 
     def work(device: str) -> None:
@@ -51,9 +51,3 @@ def run(
             running -= 1
         else:
             yield found
-
-
-def _by_definition(plan: Plan) -> Iterator[Plan]:
-    """One plan for each definition."""
-    for name in dict.fromkeys(task.definition.name for task in plan.tasks):
-        yield Plan([task for task in plan.tasks if task.definition.name == name])

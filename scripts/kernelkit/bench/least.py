@@ -16,12 +16,16 @@ avoided counts, so that no honest kernel is ever below it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops import family, paged
 from kernelkit.ops.base import Axes, Inputs, tensor_bytes
+
+if TYPE_CHECKING:
+    import torch
 
 PAGES = {"kv_indptr", "kv_indices", "kv_last_page_len", "qo_indptr", "sm_scale"}
 KNOWN = {
@@ -88,30 +92,26 @@ def _paged(definition: Definition, axes: Axes, inputs: Inputs | None) -> tuple[f
     if inputs is None:
         return 0.0, 0.0
     size = definition.const_axes["page_size"]
-    q_lens, kv_lens = paged.lengths(inputs, size)
-    starts, indices = inputs["kv_indptr"].tolist(), inputs["kv_indices"].tolist()
-    tables = [
-        (indices[starts[i] : starts[i + 1]], length)
-        for i, length in enumerate(kv_lens)
-        if q_lens is None or q_lens[i] > 0
-    ]
+    starts = inputs["kv_indptr"].long()
+    counts = starts.diff()
+    pages = inputs["kv_indices"][int(starts[0]) : int(starts[-1])].long()
+    tokens = pages.new_full(pages.shape, size)
+    if "kv_last_page_len" in inputs:
+        ends = (starts[1:] - 1 - starts[0])[counts > 0]
+        tokens[ends] = inputs["kv_last_page_len"].long()[counts > 0]
+    if "qo_indptr" in inputs:
+        tokens = tokens * (inputs["qo_indptr"].long().diff() > 0).repeat_interleave(counts)
     caches = [name for name in definition.inputs if name.endswith("_cache")]
     a_token = _bytes(definition, axes, *caches) / max(1, axes["num_pages"] * size)
-    return distinct_tokens(tables, size) * a_token, _model_flops(definition, axes, inputs)
+    return distinct_tokens(pages, tokens) * a_token, _model_flops(definition, axes, inputs)
 
 
-def distinct_tokens(tables: Iterable[tuple[list[int], int]], size: int) -> int:
-    """Cached tokens in pages of `size`, each once; `tables` are (pages, tokens) of requests.
-
-    Of a page that ends several requests, the most tokens that one of them sees.
-    """
-    held: dict[int, int] = {}
-    for pages, tokens in tables:
-        held.update(dict.fromkeys(pages[:-1], size))
-        if pages:
-            last = tokens - (len(pages) - 1) * size
-            held[pages[-1]] = max(held.get(pages[-1], 0), min(size, max(0, last)))
-    return sum(held.values())
+def distinct_tokens(pages: torch.Tensor, tokens: torch.Tensor) -> int:
+    """Cached tokens, each once: of each of `pages` [n] the most `tokens` [n] seen of it."""
+    if not pages.numel():
+        return 0
+    held = tokens.new_zeros(int(pages.max()) + 1)
+    return int(held.scatter_reduce_(0, pages, tokens, "amax").sum())
 
 
 def _ragged(definition: Definition, axes: Axes, inputs: Inputs | None) -> tuple[float, float]:
@@ -134,10 +134,11 @@ def _dsa(definition: Definition, axes: Axes, inputs: Inputs | None) -> tuple[flo
         chosen = _distinct(inputs["sparse_indices"])
         a_slot = _bytes(definition, axes, "ckv_cache", "kpe_cache") / slots
         return chosen * a_slot, _model_flops(definition, axes, inputs)
-    rows = zip(inputs["block_table"].tolist(), inputs["seq_lens"].tolist(), strict=True)
-    tables = [(row[: -(-length // size)], length) for row, length in rows if length > topk]
+    table, lengths = inputs["block_table"].long(), inputs["seq_lens"].long()
+    before = (table.new_ones(table.shape[1]).cumsum(0) - 1) * size
+    tokens = (lengths[:, None] - before).clamp(0, size) * (lengths > topk)[:, None]
     a_slot = _bytes(definition, axes, "k_index_cache_fp8") / slots
-    return distinct_tokens(tables, size) * a_slot, 0.0
+    return distinct_tokens(table[tokens > 0], tokens[tokens > 0]) * a_slot, 0.0
 
 
 def _gdn(definition: Definition, axes: Axes, inputs: Inputs | None) -> tuple[float, float]:
@@ -178,10 +179,9 @@ def _bytes(definition: Definition, axes: Axes, *names: str) -> float:
     return sum(tensor_bytes(definition, name, axes) for name in names)
 
 
-def _distinct(indices: object) -> int:
+def _distinct(indices: torch.Tensor) -> int:
     """How many different indices there are; those below 0 are padding."""
-    values = indices.unique() if hasattr(indices, "unique") else indices  # torch; else NumPy
-    return len({value for value in values.reshape(-1).tolist() if value >= 0})
+    return int((indices.unique() >= 0).sum())
 
 
 RULES: dict[str, Rule] = {

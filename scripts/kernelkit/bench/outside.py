@@ -11,6 +11,7 @@ import dataclasses
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from kernelkit.bench.contents import PLANNED
 from kernelkit.bench.processes import SolutionFailedError, SolutionProcess
 from kernelkit.bench.timing import Timing
 from kernelkit.dataset.trace import Status
@@ -29,6 +30,8 @@ def audit(trial: Trial, claimed: Timing) -> Timing:
     count = trial.slots
     if count < 2:
         return dataclasses.replace(claimed, extra={"outside_ms": None})
+    if trial.setup is not None:  # one plan serves a whole batch
+        trial.call("call before a batch", f"0/{PLANNED}", full=True)
     nothing_ms = _nothing(trial, count)
     _batch(trial, trial.process, count, "warm", nothing=False)
     rounds = [
@@ -62,10 +65,11 @@ def _batch(
     trial: Trial, process: SolutionProcess, count: int, name: str, *, nothing: bool
 ) -> float:
     """Run one batch; its device milliseconds."""
-    from kernelkit.bench.trial import VERIFY_LIMIT, RefusedError, _answered
+    from kernelkit.bench.trial import RefusedError, answered
 
-    keys = [f"0/{name}/{number}" for number in range(count)]
-    trial.verifier.ask("prepare_gate", VERIFY_LIMIT, slots=count, keys=keys)
+    kind = PLANNED if trial.setup is not None else "free"
+    keys = [f"0/{kind}/{name}/{number}" for number in range(count)]
+    trial.verifier.ask("prepare_gate", slots=count, keys=keys)
     opened: list[bool] = []
 
     def open_gate() -> None:
@@ -76,11 +80,9 @@ def _batch(
         answer = process.ask_while("batch", trial.limit, open_gate, QUEUE_SECONDS, nothing=nothing)
     finally:
         open_gate()
-    _answered(answer)
+    answered(answer)
     sample = [] if nothing else sorted(trial.chance.sample(range(count), min(JUDGED, count)))
-    document: dict[str, Any] = trial.verifier.ask(
-        "close_gate", VERIFY_LIMIT, sample=sample, limit=trial.limit
-    )
+    document: dict[str, Any] = trial.verifier.ask("close_gate", sample=sample, limit=trial.limit)
     if sample:
         trial.outcome.calls += count
         trial.outcome.judged.append(document)

@@ -55,14 +55,18 @@ class Service:
             )
         other.close()
         self.channel = Channel(own)
+        self.limit = START_SECONDS
+        self.broken = False
 
-    def ask(self, do: str, seconds: float = START_SECONDS, **arguments: Any) -> Any:
+    def ask(self, do: str, **arguments: Any) -> Any:
         """Ask it. Raises ServiceError with what it says, or where it does not answer."""
         try:
-            value = self.channel.ask({"do": do, **arguments}, seconds)
+            value = self.channel.ask({"do": do, **arguments}, self.limit)
         except ChannelTimeoutError:
-            raise ServiceError(f"no answer to {do!r} within {seconds:g} s") from None
+            self.broken = True
+            raise ServiceError(f"no answer to {do!r} within {self.limit:g} s") from None
         except (ChannelClosedError, ProtocolError):
+            self.broken = True
             raise ServiceError(f"its process ended at {do!r}: {self.last_words()}") from None
         if isinstance(value, dict) and "error" in value:
             raise ServiceError(str(value["error"]))
@@ -106,7 +110,7 @@ class Nursery:
             raise MissingDependencyError("needs Linux or macOS", received=sys.platform)
         return Service("kernelkit.bench.zygote", self.folder / "zygote.log")
 
-    def fork(self, name: str, order: dict[str, Any]) -> SolutionProcess:
+    def fork(self, order: dict[str, Any]) -> SolutionProcess:
         """A new process, in a new folder of its own. Raises ServiceError."""
         self.count += 1
         folder = self.folder / f"{self.count:04d}"
@@ -148,7 +152,7 @@ class Nursery:
     def stop(self) -> None:
         """End the nursery and every process it has made."""
         with contextlib.suppress(ServiceError):
-            self.service.ask("sweep", 20, pid=None)
+            self.service.ask("sweep", pid=None)
         self.service.stop()
 
 
@@ -256,7 +260,7 @@ class SolutionProcess:
             self.ended = {"code": None, "leftovers": 0, "alive": 0}
             with contextlib.suppress(ServiceError):
                 users = [] if self.user is None else [self.user]
-                self.ended = self.nursery.ask("sweep", 30, pid=self.pid, users=users)
+                self.ended = self.nursery.ask("sweep", pid=self.pid, users=users)
             self.channel.close()
             self.printed.close()
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -19,6 +19,7 @@ class Settings:
     max_seconds: float = 10.0  # of the timed calls of one workload
     verify_seconds: float = 10.0  # of judging outputs; beyond it a secret sample is judged
     seed: int = field(default_factory=lambda: secrets.randbits(48))
+    seed_is_drawn: bool = True  # else the user gave it: contents repeat from run to run
     tolerance: dict[str, Any] = field(default_factory=dict)  # atol, rtol, matched_ratio
     file_mb: int = 8192  # the largest file that a solution may write
     outside: bool = True  # on a GPU: hold the times against a clock outside of the process

@@ -13,16 +13,17 @@ import secrets
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench import timing
-from kernelkit.bench.control import Control
 from kernelkit.bench.processes import Service, SolutionFailedError, SolutionProcess, now_ms
 from kernelkit.bench.settings import Settings, later_limit
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.trace import Status
 
-VERIFY_LIMIT = 600.0  # seconds for one answer of the verifier
+if TYPE_CHECKING:
+    from kernelkit.bench.entry import Ground
+
 LEAST_JUDGED = 0.25  # of the calls are judged in full, whatever the time it takes
 CLOCK_MS = 1e-3  # of the orchestrator's clock: no CPU sample is below it
 MOST_DRAWS, DRAW_SECONDS = 400, 5.0
@@ -47,19 +48,22 @@ class Outcome:
     calls: int = 0
     timing: timing.Timing | None = None
     notes: list[str] = field(default_factory=list)
+    shaken: bool = False  # the ground it was measured on has changed
 
 
 class Trial:
     """The state of one solution on one workload."""
 
     def __init__(
-        self, verifier: Service, process: SolutionProcess, control: Control, solution: Solution,
-        settings: Settings, workload: dict[str, Any], slots: int,
+        self, verifier: Service, process: SolutionProcess, ground: Ground, solution: Solution,
+        settings: Settings, setup: list[str] | None,
     ) -> None:  # fmt: skip
-        self.verifier, self.process, self.control = verifier, process, control
-        self.settings, self.workload, self.slots = settings, workload, slots
+        assert ground.control is not None
+        self.verifier, self.process, self.control = verifier, process, ground.control
+        self.settings, self.ground, self.slots = settings, ground, len(ground.slots)
         self.passing = solution.spec.destination_passing_style
-        self.setup_names: list[str] | None = workload["setup_names"]
+        self.setup = setup  # the inputs of the solution's setup function
+        self.late: list[str] = []  # probes that come between timed calls
         self.outcome = Outcome()
         self.limit = settings.timeout
         self.spin_ms = SPIN_MS
@@ -72,8 +76,9 @@ class Trial:
         """All calls, in order. Failures become the outcome's status."""
         try:
             self._first()
-            if self.workload["samples"]:
-                self._draw()
+            if self.ground.samples:
+                for key in ["0/draws", *("probe/wide" for n in self.ground.probes if n == "wide")]:
+                    self._draw(key)
             self._rehearse()
             samples = self._timed()
             self.outcome.timing = self._summary(samples)
@@ -86,22 +91,22 @@ class Trial:
 
     def _first(self) -> None:
         start = time.monotonic()
-        self._call("first call", "0/first", full=True)
+        self.call("first call", "0/first", full=True)
         self.limit = later_limit(self.settings, time.monotonic() - start)
 
     def _rehearse(self) -> None:
         """Probes and warm-up calls, in an order that nobody can know."""
-        keys = [f"probe/{name}" for name in self.workload["probes"]]
+        keys = [f"probe/{name}" for name in self.ground.probes]
         keys += [f"0/warm{number}" for number in range(self.settings.warmup - 1)]
         self.chance.shuffle(keys)
-        late = keys[: len(self.workload["probes"]) // 2]  # these come between timed calls
+        late = keys[: len(self.ground.probes) // 2]  # these come between timed calls
         self.late = [key for key in late if key.startswith("probe/")]
         deadline = time.monotonic() + self.settings.max_seconds
         for key in keys:
             if key in self.late or (time.monotonic() > deadline and key.startswith("0/")):
                 continue
             what = f"probe {key[6:]!r}" if key.startswith("probe/") else "warm-up"
-            self._call(what, key, full=key.startswith("probe/") or self._judge_next())
+            self.call(what, key, full=key.startswith("probe/") or self._judge_next())
 
     def _timed(self) -> list[list[float]]:
         """Samples in milliseconds, trial by trial."""
@@ -113,10 +118,10 @@ class Trial:
             deadline = time.monotonic() + share
             while len(samples) < self.settings.iterations and not timing.settled(samples):
                 if self.late and self.chance.random() < 0.2:
-                    self._call("late probe", self.late.pop(), full=True)
+                    self.call("late probe", self.late.pop(), full=True)
                 number = len(samples)
                 samples.append(
-                    self._call(
+                    self.call(
                         f"timed call {number} of trial {trial}", f"{trial}/{number}",
                         full=self._judge_next(),
                     )
@@ -124,7 +129,7 @@ class Trial:
                 if len(samples) >= 3 and time.monotonic() > deadline:
                     break
         for key in self.late:
-            self._call("late probe", key, full=True)
+            self.call("late probe", key, full=True)
         return trials
 
     def _judge_next(self) -> bool:
@@ -133,13 +138,13 @@ class Trial:
             return True
         return self.chance.random() < LEAST_JUDGED
 
-    def _call(self, what: str, key: str, *, full: bool) -> float:
+    def call(self, what: str, key: str, *, full: bool) -> float:
         """One call on fresh contents, then the verifier's look at it. Its milliseconds.
 
         Raises RefusedError, SolutionFailedError.
         """
-        filled = self.verifier.ask("fill", VERIFY_LIMIT, key=key)
-        if self.setup_names is not None and (filled["index_changed"] or not self.setups_ms):
+        filled = self.verifier.ask("fill", key=key)
+        if self.setup is not None and (filled["index_changed"] or not self.setups_ms):
             self._setup()
         sample = self._cuda_sample() if self.settings.on_cuda else self._cpu_sample()
         self.outcome.calls += 1
@@ -148,7 +153,7 @@ class Trial:
 
     def _check(self, what: str, *, full: bool) -> None:
         start = time.monotonic()
-        document = self.verifier.ask("check", VERIFY_LIMIT, full=full, passing=self.passing)
+        document = self.verifier.ask("check", full=full, passing=self.passing)
         if full:
             self.judging += time.monotonic() - start
             self.outcome.judged.append(document)
@@ -158,8 +163,8 @@ class Trial:
             raise RefusedError({**document, "message": f"{what}: {document['message']}"})
 
     def _setup(self) -> None:
-        answer = self.process.ask("setup", self.settings.timeout, names=self.setup_names)
-        self.setups_ms.append(_number(_answered(answer), "setup_ms"))
+        answer = self.process.ask("setup", self.settings.timeout, names=self.setup)
+        self.setups_ms.append(_number(answered(answer), "setup_ms"))
 
     def _cpu_sample(self) -> float:
         """A call by the orchestrator's clock, less what a call of nothing takes."""
@@ -168,31 +173,31 @@ class Trial:
         answer = self.process.ask("call", self.limit, spin_ms=0, take=True)
         elapsed = now_ms() - start
         self.process.freeze()
-        _answered(answer)
+        answered(answer)
         overhead = self.control.roundtrip_ms + (0 if self.passing else self.control.copy_ms)
         return max(elapsed - overhead, CLOCK_MS)
 
     def _cuda_sample(self) -> float:
-        answer = _answered(self.process.ask("call", self.limit, spin_ms=self.spin_ms, take=True))
+        answer = answered(self.process.ask("call", self.limit, spin_ms=self.spin_ms, take=True))
         sample = _number(answer, "event_ms")
         self.hosts_ms.append(_number(answer, "host_ms"))
         recent = statistics.median(self.hosts_ms[-9:])
         self.spin_ms = min(MOST_SPIN_MS, SPIN_MS + SPIN_FACTOR * recent)
-        floor_ms = self.workload["floor_ms"]
+        floor_ms = self.ground.floor_ms
         if sample < floor_ms:
             text = f"void: a call of {sample:.3g} ms; light needs {floor_ms:.3g} ms for its bytes"
             raise SolutionFailedError(Status.RUNTIME_ERROR, text)
         return sample
 
-    def _draw(self) -> None:
+    def _draw(self, key: str) -> None:
         """Many draws for one set of contents, judged by their frequencies."""
         deadline = time.monotonic() + DRAW_SECONDS
         for count in range(MOST_DRAWS):
-            self._call(f"draw {count}", "0/draws", full=True)
+            self.call(f"draw {count}", key, full=True)
             self.verifier.ask("collect")
             if time.monotonic() > deadline:
                 break
-        document = self.verifier.ask("judge_draws", VERIFY_LIMIT)
+        document = self.verifier.ask("judge_draws")
         self.outcome.judged.append(document)
         if document["status"] != Status.PASSED.value:
             raise RefusedError(document)
@@ -214,7 +219,7 @@ class Trial:
         return made
 
 
-def _answered(answer: object) -> dict[str, Any]:
+def answered(answer: object) -> dict[str, Any]:
     """The answer of a call that went well. Raises SolutionFailedError."""
     if not isinstance(answer, dict):
         raise SolutionFailedError(Status.RUNTIME_ERROR, "an answer of no known form")

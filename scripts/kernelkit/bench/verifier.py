@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench import ceilings, cost, device_facts, rules, timing
 from kernelkit.bench import device as devices
-from kernelkit.bench.arena import FileMemory, Layout, lay_out, view
+from kernelkit.bench.arena import HostMemory, Layout, lay_out, view
 from kernelkit.bench.channel import Channel, serve
 from kernelkit.bench.compare import Verdict
 from kernelkit.bench.contents import Contents, poison
@@ -87,8 +87,8 @@ class Verifier:
             return torch.cuda.mem_get_info()[0]
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
-    def make_arena(self, size: int, path: str) -> str:
-        """Shared memory of at least `size` bytes: its file, or its handle on a GPU."""
+    def make_arena(self, size: int) -> str:
+        """Shared memory of at least `size` bytes: its path, or its handle on a GPU."""
         if self.on_cuda:
             from kernelkit.bench.cuda_driver import DeviceMemory
 
@@ -98,8 +98,8 @@ class Verifier:
             self.memory = DeviceMemory(address, size, self.device)
             handle = self.driver.export_memory(address)
         else:
-            self.memory = FileMemory(Path(path), size)
-            handle = path
+            self.memory = HostMemory.create(Path.cwd(), size)
+            handle = str(self.memory.path)
         self.raw = self.memory.bytes()
         return handle
 
@@ -216,12 +216,13 @@ class Verifier:
         """Compare the collected draws with as many of the reference's, by frequency."""
         import torch
 
-        count = len(next(iter(self.draws.values())))
-        own: dict[str, list[torch.Tensor]] = {name: [] for name in self.draws}
+        collected, self.draws = self.draws, {}
+        count = len(next(iter(collected.values())))
+        own: dict[str, list[torch.Tensor]] = {name: [] for name in collected}
         for _ in range(count):
             for name, value in self.reference.call(self.current).items():
                 own[name].append(value)
-        got = {name: torch.stack(values) for name, values in self.draws.items()}
+        got = {name: torch.stack(values) for name, values in collected.items()}
         want = {name: torch.stack(values) for name, values in own.items()}
         return _document(rules.judge_draws(got, want, self.current))
 

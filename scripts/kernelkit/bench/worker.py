@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench import sandbox
-from kernelkit.bench.arena import FileMemory, Layout
+from kernelkit.bench.arena import HostMemory, Layout
 from kernelkit.bench.building import build
 from kernelkit.bench.calling import BadOutputError, describe, name_outputs
 from kernelkit.bench.channel import Channel, serve
@@ -67,7 +67,7 @@ class SolutionProcess:
         self._enter()
         isolation = ["own session", "resource limits"]
         if not self.on_cuda:
-            self.memory: FileMemory | DeviceMemory = FileMemory(
+            self.memory: HostMemory | DeviceMemory = HostMemory.open(
                 Path(self.order["arena"]), self.order["arena_bytes"]
             )
         else:
@@ -213,7 +213,7 @@ class Slot:
 
     def __init__(
         self,
-        memory: FileMemory | DeviceMemory,
+        memory: HostMemory | DeviceMemory,
         layout: Layout,
         scalars: dict[str, Any],
         order: list[str],

@@ -69,7 +69,7 @@ def content_fault(content: str) -> str | None:
 
 
 def _key(path: str) -> str:
-    """The form in which two paths of one file are equal, also where case or accents do not count."""
+    """The form in which two paths of one file are equal, whatever a system makes of case."""
     return unicodedata.normalize("NFC", PurePosixPath(path).as_posix()).casefold()
 
 

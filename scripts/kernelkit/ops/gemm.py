@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kernelkit.models.spec import ModelSpec
 
 GROWN = 4.0  # what the sums of the `positive` probe come to
+CHAINS = 4  # different columns of the `coverage` probe
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,12 @@ class Gemm(OpFamily):
     def probes(
         self, definition: Definition, inputs: Inputs, rng: torch.Generator
     ) -> Iterator[tuple[str, Inputs]]:
-        """coverage: products of +-h in random pairs along K, whose sums cancel but for one: a part
-        of K that is left out leaves O(1). positive: sums that only grow, as long sums in float16
-        do not."""
+        """coverage: products of O(1) along K whose sum is one: a part of K that is left out, were
+        it one product of 16k, changes it by as much. positive: sums that only grow, as long sums in
+        float16 do not."""
         fresh = probing.vary(inputs, rng)
         a, b = fresh["A"], fresh["B"]
-        left, right = _pairs(a.shape[1], rng)
+        left, right = _chain(a.shape[1], len(b), rng)
         rows = probing.uniform(0.5, 2.0, (len(a), 1), rng, a)
         columns = probing.uniform(0.5, 2.0, (len(b), 1), rng, b)
         changes = {"A": (rows * left.to(a)).to(a.dtype), "B": (columns * right.to(b)).to(b.dtype)}
@@ -123,18 +124,21 @@ class Gemm(OpFamily):
         )
 
 
-def _pairs(k: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two vectors [k] of float32 whose products cancel in pairs at random places, but for one."""
+def _chain(k: int, n: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signs [k] and columns [n, k] whose products add up to one, over any range of K to O(1).
+
+    Products are differences of running sums that alternate in sign, at random distances from zero:
+    a range that is left out takes its first and last running sum with it. So parts of K may be
+    added in float16, but none may be missing.
+    """
     import torch
 
-    order = torch.randperm(k, generator=rng)
     sign = torch.randint(0, 2, (k,), generator=rng) * 2.0 - 1.0
-    size = torch.randint(128, 385, (k,), generator=rng) / 256  # 0.5 to 1.5, exact in 16 bits
-    right = torch.empty(k)
-    half = k // 2
-    right[order[:half]], right[order[half : 2 * half]] = size[:half], -size[:half]
-    right[order[-1]] += 1.0
-    return sign, right * sign
+    # Multiples of 1/64 up to 2: exact in 16 bits.
+    sums = torch.randint(32, 65, (CHAINS, k + 1), generator=rng) / 64
+    sums[:, 1::2] *= -1.0
+    sums[:, 0], sums[:, -1] = 0.0, 1.0
+    return sign, (torch.diff(sums) * sign)[torch.arange(n) % CHAINS]
 
 
 def linear_layers(spec: ModelSpec, parallel: Parallelism) -> Iterator[Linear]:

@@ -12,10 +12,12 @@ from kernelkit.ops.base import Axes, Cost, Inputs, Tolerance
 if TYPE_CHECKING:
     import torch
 
-# Log-sum-exps are logarithms: an absolute error of one is a relative error of the sum, at any size.
-LSE_TOLERANCE = Tolerance(atol=5e-3, rtol=1e-3, of_rms=None)
-# Elements as in the dataset's reference tests; bfloat16 outputs of values near one. Rows: a kernel
-# that rounds weights and output to bfloat16 is off by 0.3 %, one that scales by 1.02 by 2 %.
+# Log-sum-exps are logarithms: their absolute error is a relative one of the sum, at any length. A
+# query that is scaled in bfloat16 before the products moves them by up to 1e-2.
+LSE_TOLERANCE = Tolerance(atol=1e-2, rtol=1e-3, of_rms=None)
+# Elements as in the dataset's reference tests; bfloat16 outputs of values near one. Rows: kernels
+# that round weights, output and scaled query to bfloat16 are off by up to 0.5 %, one that scales
+# by 1.02 by 2 %.
 TOLERANCE = Tolerance(
     atol=1e-2, rtol=5e-2, row_error=0.015, gain_error=0.01, each={"lse": LSE_TOLERANCE}
 )

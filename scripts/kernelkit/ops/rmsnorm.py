@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_EPS = 1e-6  # of a probe, where the reference shows none
 SPIKE = 4.0  # of the rest of the row's norm
+LARGE = 64.0  # squares of such rows are beyond float16
 
 
 class RmsNorm(OpFamily):
@@ -105,7 +106,7 @@ class RmsNorm(OpFamily):
         self, definition: Definition, inputs: Inputs, rng: torch.Generator
     ) -> Iterator[tuple[str, Inputs]]:
         """scales: rows of all magnitudes around sqrt(eps), where eps decides, one of zeros.
-        spikes: rows whose norm is nearly that of one element, another one in each row."""
+        spikes: large rows whose norm is nearly that of one element, another one in each row."""
         import torch
 
         eps = self.semantics(definition)["eps"] or DEFAULT_EPS
@@ -117,8 +118,8 @@ class RmsNorm(OpFamily):
         changes = {n: _of_norm(fresh[n], size * float(eps) ** 0.5) for n in rows}
         yield "scales", probing.replaced(definition, fresh, changes)
         column = torch.arange(count, device=size.device) * 7 - 1
-        spiked = fresh[rows[0]].clone()
-        spiked[torch.arange(count), (column % width)] = SPIKE * width**0.5
+        spiked = fresh[rows[0]] * LARGE
+        spiked[torch.arange(count), (column % width)] = LARGE * SPIKE * width**0.5
         yield "spikes", probing.replaced(definition, fresh, {rows[0]: spiked})
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:

@@ -30,6 +30,7 @@ FILTERS = {
 }
 
 NARROW = 1e-6  # of the mass: the likeliest token alone
+WIDE_K, WIDE_P = 16, 0.9
 
 
 class Sampling(OpFamily):
@@ -99,7 +100,10 @@ class Sampling(OpFamily):
         self, definition: Definition, inputs: Inputs, rng: torch.Generator
     ) -> Iterator[tuple[str, Inputs]]:
         """narrow: flat rows of which every other one may give its likeliest token alone: a filter
-        that is not applied shows in one draw."""
+        that is not applied shows in one draw. wide: flat rows with filters that leave most of
+        them: a token that is always the same shows in a few draws."""
+        import torch
+
         fresh = self.vary_values(definition, inputs, rng)
         flat = fresh["probs"].clamp(min=1e-30) ** 0.25
         fresh["probs"] = flat / flat.sum(dim=1, keepdim=True)
@@ -108,6 +112,11 @@ class Sampling(OpFamily):
                 fresh[name][::2] = value
                 break
         yield "narrow", probing.replaced(definition, fresh, {})
+        wide = dict(fresh)
+        for name, value in (("top_k", WIDE_K), ("top_p", WIDE_P)):
+            if hasattr(wide.get(name), "dim"):
+                wide[name] = torch.full_like(wide[name], value)
+        yield "wide", probing.replaced(definition, wide, {})
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:
         """`flashinfer.sampling.*` with tensors for k and p."""

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from kernelkit import __version__
 from kernelkit.report import tables
-from kernelkit.report.rows import geometric_mean
+from kernelkit.report.scores import geometric_mean
 from kernelkit.report.summary import Summary
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "templates" / "report.html.j2"

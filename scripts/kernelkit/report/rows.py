@@ -1,20 +1,32 @@
-"""Traces as rows of a report: what was measured, and what follows from it."""
+"""Traces as rows of a report: what was measured, and what follows from it.
+
+A trace of any evaluator makes a row. What only this pack's evaluator writes (spread, rates, limit,
+seed) is read from `evaluation.correctness.extra` where it is there and of the right type.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any
 
-from kernelkit import ops
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Evaluation, Trace
 from kernelkit.errors import KernelkitError
+from kernelkit.ops import family_or_generic
+
+Facts = Mapping[str, Any]
+SOURCE = re.compile(r"solution sha256:([0-9a-f]{16}) on ")
+# What arithmetic on a definition of another shape than its family's can raise.
+FOREIGN = (KernelkitError, LookupError, ArithmeticError, AttributeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One trace. Times in milliseconds; None where a trace does not tell."""
+    """One solution on one workload and hardware: its newest trace. None where it does not tell."""
 
     op_type: str
     definition: str
@@ -22,83 +34,208 @@ class Row:
     workload: str  # uuid
     axes: dict[str, int]
     status: str
-    latency_ms: float | None
-    p20_ms: float | None
-    p80_ms: float | None
-    reference_ms: float | None
-    speedup: float | None
-    max_abs: float | None
-    max_rel: float | None
-    gb_per_s: float | None
-    gflop_per_s: float | None
     hardware: str
     timestamp: str
     log: str
+    author: str = ""
+    latency_ms: float | None = None  # median
+    p10_ms: float | None = None
+    p90_ms: float | None = None
+    relative_error: float | None = None  # of the median, a fraction
+    reference_ms: float | None = None
+    speedup: float | None = None  # reference latency over latency
+    vs_baseline: float | None = None  # baseline's latency over latency, same workload and hardware
+    vs_best: float | None = None  # best latency in the dataset over latency: 1 is the best
+    max_abs: float | None = None
+    max_rel: float | None = None
+    bytes_moved: float | None = None  # what the op needs, whatever the kernel moved
+    flops: float | None = None
+    gb_per_s: float | None = None  # 1e9 bytes
+    tflop_per_s: float | None = None
+    limit: str | None = None  # memory or compute: the measured ceiling that binds
+    limit_ms: float | None = None  # latency at that ceiling
+    percent_of_limit: float | None = None
+    method: str | None = None  # of timing
+    l2: str | None = None
+    host_overhead_ms: float | None = None
+    setup_ms: float | None = None
+    seed: int | None = None
+    evaluator: str | None = None
+    libs: dict[str, str] = field(default_factory=dict)
+    source: str | None = None  # hash of the solution, as the log names it
+    older_traces: int = 0  # of the same solution, workload and hardware, not shown
 
     @property
     def passed(self) -> bool:
         """Whether the solution's outputs were right."""
         return self.status == "PASSED"
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Rows of one place can be compared: definition, workload, hardware."""
+        return self.definition, self.workload, self.hardware
 
-def make_rows(traces: Iterable[Trace], definitions: Mapping[str, Definition]) -> list[Row]:
-    """The newest trace of each definition, solution, workload and hardware, in their order."""
-    newest: dict[tuple[str, str, str, str], Row] = {}
+
+def make_rows(
+    traces: Iterable[Trace],
+    definitions: Mapping[str, Definition],
+    authors: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """The newest trace of each definition, solution, workload and hardware, in their order.
+
+    Of two of one time the later in the file counts. `authors` are by solution name.
+    """
+    newest: dict[tuple[str, ...], Row] = {}
     for trace in traces:
-        if trace.solution is not None and trace.evaluation is not None:
-            row = _row(trace, trace.evaluation, definitions.get(trace.definition))
-            key = (row.definition, row.solution, row.workload, row.hardware)
-            if key not in newest or row.timestamp >= newest[key].timestamp:
-                newest[key] = row
+        if trace.solution is None or trace.evaluation is None:
+            continue
+        row = _row(trace, trace.evaluation, definitions.get(trace.definition), authors or {})
+        key = (*row.place, row.solution)
+        known = newest.get(key)
+        if known is not None:
+            later = moment(row.timestamp) >= moment(known.timestamp)
+            row = replace(row if later else known, older_traces=known.older_traces + 1)
+        newest[key] = row
     return list(newest.values())
 
 
-def geometric_mean(rows: Iterable[Row]) -> float | None:
-    """Of the speedups of the rows that passed; None where none did."""
-    logs = [math.log(row.speedup) for row in rows if row.passed and row.speedup]
-    return math.exp(sum(logs) / len(logs)) if logs else None
+def relate(rows: Iterable[Row], baseline: str | None = None) -> list[Row]:
+    """The rows with `vs_best`, and `vs_baseline` where a baseline is named.
+
+    Only rows that passed have or give a quotient, and only on the same hardware.
+    """
+    rows = list(rows)
+    best: dict[tuple[str, str, str], float] = {}
+    base: dict[tuple[str, str, str], float] = {}
+    for row in rows:
+        if row.passed and row.latency_ms:
+            best[row.place] = min(row.latency_ms, best.get(row.place, math.inf))
+            if row.solution == baseline:
+                base[row.place] = row.latency_ms
+    return [
+        replace(row, vs_best=best[row.place] / row.latency_ms, vs_baseline=_over(base, row))
+        if row.passed and row.latency_ms
+        else row
+        for row in rows
+    ]
 
 
-def _row(trace: Trace, evaluation: Evaluation, definition: Definition | None) -> Row:
-    performance, correctness = evaluation.performance, evaluation.correctness
-    extra = (correctness.extra if correctness else None) or {}
-    timing = extra.get("timing") or {}
-    latency = performance.latency_ms if performance else None
-    gigabytes, gigaflops = _rates(trace, definition, latency)
+def moment(timestamp: str) -> float:
+    """Seconds since 1970 of an ISO 8601 time; without a zone it is UTC. -inf for another text."""
+    try:
+        # Python 3.10 reads no Z.
+        read = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", timestamp.strip()))
+        return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, OverflowError):
+        return -math.inf
+
+
+def _over(base: Mapping[tuple[str, str, str], float], row: Row) -> float | None:
+    return base[row.place] / row.latency_ms if row.place in base and row.latency_ms else None
+
+
+def _row(
+    trace: Trace, evaluation: Evaluation, definition: Definition | None, authors: Mapping[str, str]
+) -> Row:
+    extra = _mapping(evaluation.correctness.extra if evaluation.correctness else None)
+    found = SOURCE.match(evaluation.log)
     return Row(
         op_type=definition.op_type if definition else "unknown",
         definition=trace.definition,
         solution=str(trace.solution),
+        author=authors.get(str(trace.solution), ""),
         workload=trace.workload.uuid,
         axes=dict(trace.workload.axes),
         status=evaluation.status.value,
-        latency_ms=latency,
-        p20_ms=_number(timing.get("p20_ms")),
-        p80_ms=_number(timing.get("p80_ms")),
-        reference_ms=performance.reference_latency_ms if performance else None,
-        speedup=performance.speedup_factor if performance else None,
-        max_abs=correctness.max_absolute_error if correctness else None,
-        max_rel=correctness.max_relative_error if correctness else None,
-        gb_per_s=gigabytes,
-        gflop_per_s=gigaflops,
         hardware=evaluation.environment.hardware,
+        libs=dict(evaluation.environment.libs),
         timestamp=evaluation.timestamp,
         log=evaluation.log,
+        source=found.group(1) if found else None,
+        seed=extra["seed"] if type(extra.get("seed")) is int else None,
+        evaluator=_text(extra.get("evaluator")),
+        **_measured(evaluation, _mapping(extra.get("timing"))),
+        **_rates(trace, evaluation, definition, _mapping(extra.get("speed_of_light"))),
     )
 
 
+def _measured(evaluation: Evaluation, timing: Facts) -> dict[str, Any]:
+    """Errors and latencies; a latency of zero is none."""
+    found: dict[str, Any] = {}
+    if evaluation.correctness is not None:
+        found["max_abs"] = evaluation.correctness.max_absolute_error
+        found["max_rel"] = evaluation.correctness.max_relative_error
+    performance = evaluation.performance
+    if performance is None:
+        return found
+    latency = _positive(performance.latency_ms)
+    reference = _positive(performance.reference_latency_ms)
+    told = _positive(performance.speedup_factor)
+    numbers = ("p10_ms", "p90_ms", "relative_error", "host_overhead_ms", "setup_ms")
+    return {
+        **found,
+        "latency_ms": latency,
+        "reference_ms": reference,
+        "speedup": reference / latency if reference and latency else told if latency else None,
+        **{name: _number(timing.get(name)) for name in numbers},
+        "method": _text(timing.get("method")),
+        "l2": _text(timing.get("l2")),
+    }
+
+
 def _rates(
-    trace: Trace, definition: Definition | None, latency_ms: float | None
-) -> tuple[float | None, float | None]:
-    """GB/s and GFLOP/s of what a call must at least move and compute."""
-    if definition is None or not latency_ms:
+    trace: Trace, evaluation: Evaluation, definition: Definition | None, told: Facts
+) -> dict[str, Any]:
+    """Work and rates: as the trace tells them, else from the op's cost at these axes.
+
+    Without the inputs' contents the cost of paged and ragged ops is an upper bound. The limit is
+    known only where the evaluator measured the device.
+    """
+    performance = evaluation.performance
+    latency = _positive(performance.latency_ms) if performance else None
+    if latency is None:
+        return {}
+    bytes_moved, flops = _number(told.get("bytes_moved")), _number(told.get("flops"))
+    if bytes_moved is None or flops is None:
+        bytes_moved, flops = _work(trace, definition)
+    limit = told.get("limit") if told.get("limit") in ("memory", "compute") else None
+    limit_ms = _positive(told.get("limit_ms")) if limit else None
+    return {
+        "bytes_moved": bytes_moved,
+        "flops": flops,
+        "gb_per_s": None if bytes_moved is None else bytes_moved / latency / 1e6,
+        "tflop_per_s": None if flops is None else flops / latency / 1e9,
+        "limit": limit if limit_ms else None,
+        "limit_ms": limit_ms,
+        "percent_of_limit": 100 * limit_ms / latency if limit_ms else None,
+    }
+
+
+def _work(trace: Trace, definition: Definition | None) -> tuple[float | None, float | None]:
+    """Bytes and FLOPs of a call from its axes; None for FLOPs that are not known."""
+    if definition is None:
         return None, None
     try:
-        cost = ops.family(definition.op_type).cost(definition, trace.workload.axes)
-    except (KernelkitError, KeyError, ArithmeticError):
+        cost = family_or_generic(definition.op_type).cost(definition, trace.workload.axes)
+    except FOREIGN:
         return None, None  # a definition of another's making: its axes have other names
-    return cost.bytes_moved / latency_ms / 1e6, cost.flops / latency_ms / 1e6
+    return float(cost.bytes_moved), float(cost.flops) or None
+
+
+def _mapping(value: object) -> Facts:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+    """A finite number of at least zero."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if 0 <= value < math.inf else None
+
+
+def _positive(value: object) -> float | None:
+    return _number(value) or None

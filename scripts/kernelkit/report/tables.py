@@ -1,106 +1,125 @@
-"""A summary as text for a terminal, and the number formats that the page shares."""
+"""A summary as text for a terminal: failures, rows, scores, what is not covered, totals."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from kernelkit.report.columns import columns_of, score_columns
 from kernelkit.report.rows import Row
+from kernelkit.report.scores import Score
 from kernelkit.report.summary import Summary
+from kernelkit.report.text import axes_text, clean, clean_log, shorten, times
 
-AXES_WIDTH = 52
+AXES_WIDTH = 44
 LOG_LINES = 8
+LISTED = 40  # names of a gap
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """`digits` significant digits without an exponent where that is readable; – for None."""
-    if value is None:
-        return "–"
-    if math.isnan(value) or math.isinf(value):
-        return str(value)
-    if value != 0 and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.{digits - 1}e}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:,.{decimals}f}"
+def as_text(summary: Summary) -> str:
+    """The whole report."""
+    parts = ["\n".join(header(summary))]
+    parts += [_failure(row) for row in summary.failures]
+    if summary.rows:
+        parts += [as_table(summary.rows), scores_table(summary.scores)]
+    parts += [f"{title} ({len(names)}): {_listed(names)}" for title, names in gaps(summary)]
+    parts.append(totals(summary))
+    return "\n\n".join(parts)
 
 
-def latency(row: Row) -> str:
-    """The median, with the spread where the trace has it."""
-    if row.latency_ms is None:
-        return "–"
-    if row.p20_ms is None or row.p80_ms is None:
-        return f"{number(row.latency_ms)} ms"
-    return f"{number(row.latency_ms)} ms [{number(row.p20_ms)}–{number(row.p80_ms)}]"
+def header(summary: Summary) -> list[str]:
+    """Where and when it ran: a line per hardware and set of libraries."""
+    lines = []
+    for place in summary.environments:
+        libs = ", ".join(f"{clean(n)} {clean(v)}" for n, v in place["libs"].items())
+        lines.append(f"{clean(place['hardware'])}: {libs or 'libraries not told'}")
+        lines.append(f"  {'; '.join(run_facts(place))}")
+    return lines or [f"{clean(summary.dataset)}: no traces"]
 
 
-def shorten(text: str, width: int) -> str:
-    """`text`, cut to `width` characters with an ellipsis."""
-    return text if len(text) <= width else text[: width - 1] + "…"
+def run_facts(place: dict) -> list[str]:
+    """An environment's times, seeds and methods."""
+    when = [clean(place["first"]), clean(place["last"])]
+    seeds = ", ".join(map(str, place["seeds"]))
+    facts = [f"traces of {' to '.join(dict.fromkeys(when))}", f"seed {seeds or 'not told'}"]
+    if place["methods"]:
+        cache = f", {'/'.join(map(clean, place['l2']))} L2" if place["l2"] else ""
+        facts.append(f"timed by {', '.join(map(clean, place['methods']))}{cache}")
+    return facts
 
 
-def short_axes(axes: dict[str, int]) -> str:
-    """Axes for a narrow column; those that follow from others (len_indptr) are left out."""
-    return " ".join(f"{name}={value}" for name, value in axes.items() if name[:4] != "len_")
+def gaps(summary: Summary) -> list[tuple[str, list[str]]]:
+    """What is not covered, by title; names are cleaned."""
+    found = (
+        ("no recorded workload", summary.without_workloads),
+        ("no solution", summary.without_solutions),
+        ("not run yet", summary.without_traces),
+        ("skipped, unreadable", summary.unreadable),
+    )
+    return [(title, [clean(name) for name in names]) for title, names in found if names]
 
 
 def as_table(rows: Sequence[Row]) -> str:
     """Rows under their definition, columns aligned."""
-    heads = ("", "solution", "axes", "latency, median [p20–p80]", "speedup", "max abs err",
-             "GB/s", "GFLOP/s")  # fmt: skip
-    cells = [_cells(row) for row in rows]
-    widths = [max(len(line[i]) for line in [heads, *cells]) for i in range(len(heads))]
-    lines = [_line(heads, widths)]
-    last = None
-    for row, line in zip(rows, cells, strict=True):
-        if row.definition != last:
-            lines.append(f"{row.definition}  ({row.op_type})")
-            last = row.definition
-        lines.append(_line(line, widths))
-    return "\n".join(lines)
+    columns = columns_of(list(rows))
+    heads = ["", "solution", "axes", *(column.head for column in columns)]
+    cells = [
+        [row.status, clean(row.solution), shorten(axes_text(row.axes), AXES_WIDTH),
+         *(column.text(row) for column in columns)]
+        for row in rows
+    ]  # fmt: skip
+    titles = [f"{clean(row.definition)}  ({clean(row.op_type)}, {clean(row.hardware)})"
+              for row in rows]  # fmt: skip
+    return _aligned(heads, cells, titles, left=3)
 
 
-def as_text(summary: Summary) -> str:
-    """The whole report: failures first, then all rows, coverage, totals."""
-    parts = []
-    for row in summary.failures:
-        tail = "\n".join(f"    {line}" for line in row.log.splitlines()[-LOG_LINES:])
-        parts.append(f"{row.status}: {row.solution} on {short_axes(row.axes)}\n{tail}")
-    if summary.rows:
-        parts.append(as_table([row for rows in summary.groups().values() for row in rows]))
-    for title, names in (
-        ("no recorded workload", summary.without_workloads),
-        ("no solution", summary.without_solutions),
-        ("not run yet", summary.without_traces),
-        ("unreadable", summary.unreadable),
-    ):
-        if names:
-            parts.append(f"{title} ({len(names)}): {', '.join(names)}")
-    parts.append(totals(summary))
-    return "\n\n".join(parts)
+def scores_table(scores: Sequence[Score]) -> str:
+    """One line per solution of each definition."""
+    columns = score_columns(list(scores))
+    heads = ["solution", *(column.head for column in columns)]
+    cells = [[clean(s.name), *(column.text(s) for column in columns)] for s in scores]
+    titles = [f"{clean(s.definition)}  ({clean(s.hardware)})" for s in scores]
+    return _aligned(heads, cells, titles, left=1)
 
 
 def totals(summary: Summary) -> str:
     """One line: counts by status and the geometric mean of the speedups."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
-    mean = summary.speedup
-    text = f"; speedup over the reference {mean:.2f}x (geometric mean)" if mean else ""
-    return f"{len(summary.rows)} traces: {counts or 'none'}{text}"
+    parts = [f"{len(summary.rows)} traces: {counts or 'none'}"]
+    if summary.speedup:
+        mean = times(summary.speedup)
+        parts.append(f"speedup over the reference {mean} (geometric mean of what passed)")
+    if older := sum(row.older_traces for row in summary.rows):
+        parts.append(f"{older} older ones do not count")
+    if summary.suspects:
+        parts.append(f"{len(summary.suspects)} above 100 % of the limit: an error, not a win")
+    return "; ".join(parts)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    return (
-        row.status,
-        row.solution,
-        shorten(short_axes(row.axes), AXES_WIDTH),
-        latency(row),
-        "–" if row.speedup is None else f"{row.speedup:.2f}x",
-        number(row.max_abs, 2),
-        number(row.gb_per_s),
-        number(row.gflop_per_s),
-    )
+def _failure(row: Row) -> str:
+    tail = "\n".join(f"    {line}" for line in clean_log(row.log).splitlines()[-LOG_LINES:])
+    return f"{row.status}: {clean(row.solution)} on {axes_text(row.axes)}\n{tail}".rstrip()
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    left = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
-    right = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
-    return ("  " + "  ".join([*left, *right])).rstrip()
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + rest
+
+
+def _aligned(
+    heads: Sequence[str], cells: Sequence[Sequence[str]], titles: Iterable[str], *, left: int
+) -> str:
+    """Lines under their titles, the first `left` columns to the left and the others right."""
+    widths = [max(len(line[i]) for line in [heads, *cells]) for i in range(len(heads))]
+
+    def joined(line: Sequence[str]) -> str:
+        sides = (cell.ljust(w) if i < left else cell.rjust(w)
+                 for i, (cell, w) in enumerate(zip(line, widths, strict=True)))  # fmt: skip
+        return ("  " + "  ".join(sides)).rstrip()
+
+    lines, last = [joined(heads)], None
+    for title, line in zip(titles, cells, strict=True):
+        if title != last:
+            lines.append(title)
+            last = title
+        lines.append(joined(line))
+    return "\n".join(lines)

@@ -76,10 +76,12 @@ def _places(dataset: Dataset, found: list[tuple[Definition, Document]]) -> list[
     return places
 
 
-def write_file(path: Path, document: Document, dry_run: bool) -> int:
-    """Write the document to a file of its own; 1 where that changed it. Raises UsageError."""
+def write_file(path: Path, document: Document, source: Path, dry_run: bool) -> int:
+    """Write the document of `source` to a file; 1 where that changed it. Raises UsageError."""
     if path.is_dir():
         raise UsageError("the output is a folder", received=path, allowed="-o FILE.json")
+    if path.resolve().is_relative_to(source.resolve()):
+        raise UsageError("the output stands in the folder, and would be packed", received=path)
     try:
         return int(not dry_run and atomic.write_text(path, to_text(document)))
     except OSError as error:

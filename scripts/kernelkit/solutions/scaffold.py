@@ -55,12 +55,14 @@ def _from_template(definition: Definition, template: Template) -> dict[str, str]
 def with_constants(reference: str, definition: Definition) -> str:
     """The reference with torch imported, and each const axis as a constant behind the imports."""
     text = reference.rstrip("\n") + "\n"
+    if ast.get_docstring(ast.parse(text)) is None:
+        text = f'"""{definition.name} in plain PyTorch."""\n\n{text}'
     tree = ast.parse(text)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     taken = used | set(constant_names(text)) | {getattr(n, "name", "") for n in ast.walk(tree)}
     added = {name.upper(): value for name, value in definition.const_axes.items()}
     block = [f"{n} = {v!r}\n" for n, v in added.items() if n.isidentifier() and n not in taken]
-    imports = [] if _binds_torch(tree) else ["import torch\n"]
+    imports = [] if _binds_torch(tree) else ["\n", "import torch\n"]
     if block:
         block = ["\n", "# The definition's const axes.\n", *block]
     lines = list(io.StringIO(text, newline=""))

@@ -14,8 +14,8 @@ from kernelkit.ops import family
 
 Axes = dict[str, int]
 Inputs = dict[str, Any]
-BLOCK = 512  # keys at a time
 NOTHING = -math.inf  # the log-sum-exp of no key
+LATENT = ("mla", "dsa")  # how the names of these kinds begin
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Attention:
     swapped: bool = False  # the first two heads
     tiled: bool = False  # query heads share KV heads by remainder, not by quotient
     maximum: bool = True
-    pages: str = ""  # "first", "full", "ordered", "shifted"
+    pages: str = ""  # "ordered", "consecutive", "but the last", "full"
     half: bool = False  # sums in float16
+    block: int = 512  # keys at a time
     padding: bool = False  # -1 is a slot
     no_rope: bool = False
 
@@ -83,8 +84,8 @@ class Attention:
         q = request.q.float().transpose(0, 1)
         top = torch.full((heads, m, 1), -math.inf)
         total, out = torch.zeros(heads, m, 1), torch.zeros(heads, m, request.v.shape[2])
-        for start in range(0, n, BLOCK):
-            part = slice(start, start + BLOCK)
+        for start in range(0, n, self.block):
+            part = slice(start, start + self.block)
             k, v = (x[part].float().transpose(0, 1)[head] for x in (request.k, request.v))
             logits = (q @ k.transpose(1, 2)) * scale
             logits = logits.masked_fill(~self.seen(m, n)[:, part], -math.inf)
@@ -95,7 +96,7 @@ class Attention:
             total = total * decay + p.sum(dim=-1, keepdim=True)
             out = out * decay + p.to(self.weights).float() @ v
             if self.half:
-                out = out.half().float()
+                out, total = out.half().float(), total.half().float()
             top = high
         shift = top.masked_fill(top.isinf(), 0.0) if self.maximum else torch.zeros_like(top)
         out, log = out / total, shift + total.log()
@@ -167,6 +168,36 @@ class Attention:
             return inputs["k_cache"].flatten(0, 1), inputs["v_cache"].flatten(0, 1)
         ckv, kpe = inputs["ckv_cache"].flatten(0, 1), inputs["kpe_cache"].flatten(0, 1)
         return torch.cat([ckv, kpe], dim=-1)[:, None], ckv[:, None]
+
+
+class Prescaled(Attention):
+    """Right: the scale is multiplied into the queries, which are rounded again."""
+
+    def __call__(self, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """output, lse."""
+        inputs = dict(zip(self.definition.inputs, arguments, strict=True))
+        for name in ("q", "q_nope", "q_pe"):
+            if name in inputs:
+                scaled = inputs[name] * (float(inputs["sm_scale"]) / math.log(2.0))
+                inputs[name] = scaled.to(inputs[name].dtype)
+        inputs["sm_scale"] = math.log(2.0)
+        return super().__call__(*inputs.values())
+
+
+class Sdpa(Attention):
+    """Right: torch's own attention for the output."""
+
+    def attend(self, request: Request, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """[m, H, e] and the natural log-sum-exp [m, H]."""
+        out, log = super().attend(request, scale)
+        group = request.q.shape[1] // request.k.shape[1]
+        q, k, v = (x.transpose(0, 1)[None] for x in (request.q, request.k, request.v))
+        k, v = (x.repeat_interleave(group, dim=1) for x in (k, v))
+        mask = self.seen(len(request.q), len(request.k))
+        out = torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, scale=scale
+        )[0].transpose(0, 1)
+        return out.float().masked_fill(~mask.any(dim=1)[:, None, None], 0.0), log
 
 
 class Planned:
@@ -246,6 +277,8 @@ def flaws(definition: Definition) -> dict[str, dict[str, Any]]:
     return found
 
 
+# Of long requests only: a dozen terms fit any type.
+LONG_FLAWS: dict[str, dict[str, Any]] = {"sums in float16": {"half": True, "block": 16}}
 # Where a call has a request without keys, as every call with two requests has in a probe.
 EMPTY_FLAWS: dict[str, dict[str, Any]] = {
     "finite lse of no key": {"nothing": -1e30},

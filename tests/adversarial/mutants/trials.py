@@ -19,6 +19,8 @@ from kernelkit.dataset.trace import Status
 from kernelkit.ops import family
 from kernelkit.ops.base import generator
 
+torch.set_num_threads(1)  # of small tensors: more threads would wait for each other
+
 Kernel = Callable[..., Any]
 SEED = 11
 VARIED = 2  # further calls on fresh contents

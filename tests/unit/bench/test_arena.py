@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch")
 from kernelkit.bench.arena import (  # noqa: E402
     ALIGNMENT,
     GUARD_BYTES,
-    FileMemory,
+    HostMemory,
     Layout,
     lay_out,
     layout_of,
     view,
 )
+from kernelkit.errors import UsageError  # noqa: E402
 from kernelkit.ops import OP_TYPES, family, gemm  # noqa: E402
 
 LAYOUT = lay_out(
@@ -42,9 +43,9 @@ def test_layouts_as_json_and_shifted() -> None:
     assert moved.bytes == LAYOUT.bytes
 
 
-def test_two_maps_of_a_file_see_each_other(tmp_path: Path) -> None:
-    ours = FileMemory(tmp_path / "arena", LAYOUT.bytes)
-    theirs = FileMemory(tmp_path / "arena", LAYOUT.bytes)
+def test_two_maps_see_each_other(tmp_path: Path) -> None:
+    ours = HostMemory.create(tmp_path, LAYOUT.bytes)
+    theirs = HostMemory.open(ours.path, LAYOUT.bytes)
     ones = torch.ones(3, 5, dtype=torch.bfloat16)
     view(ours.bytes(), LAYOUT.inputs["a"]).copy_(ones)
     seen = theirs.tensor(LAYOUT.inputs["a"])
@@ -63,3 +64,8 @@ def test_the_layout_of_a_definition_is_that_of_its_inputs() -> None:
     }  # fmt: skip
     assert layout.outputs["C"].shape == [3, 16]
     assert all(family(op_type) for op_type in OP_TYPES)
+
+
+def test_more_memory_than_there_is_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="more memory than is free"):
+        HostMemory.create(tmp_path, 1 << 50)

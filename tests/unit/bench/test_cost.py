@@ -75,6 +75,11 @@ def machine(device: str = "cuda", gb_per_s: float = 1000.0, tflops: float = 100.
     return Ceilings(device, "m", "1", "2", facts, figures, {}, "")
 
 
+def work_of(definition: Definition, axes: dict[str, int], inputs: dict[str, Any]) -> cost.Work:
+    """The work of a call on just these inputs."""
+    return cost.work(definition, axes, inputs, for_this_call=True)
+
+
 def inputs_of(definition: Definition, axes: dict[str, int] | None = None) -> dict[str, Any]:
     """Small inputs of the family."""
     op = family(definition.op_type)
@@ -157,15 +162,15 @@ def test_a_window_makes_it_another_op() -> None:
     windowed = full.model_copy(update={"inputs": {**full.inputs, "window_left": scalar}})
     values = inputs_of(full)
     axes = family("gqa_paged").small_axes(full)
-    assert cost.work(full, axes, values).least_read > 0
-    assert cost.work(windowed, axes, {**values, "window_left": 4}).least_read == 0
+    assert work_of(full, axes, values).least_read > 0
+    assert work_of(windowed, axes, {**values, "window_left": 4}).least_read == 0
 
 
 @pytest.mark.parametrize("definition", FORMS, ids=lambda d: d.name)
 def test_the_least_is_never_more_than_the_model(definition: Definition) -> None:
     axes = family(definition.op_type).small_axes(definition)
-    for inputs in (None, inputs_of(definition)):
-        work = cost.work(definition, axes, inputs)
+    for inputs, of_call in ((None, False), (inputs_of(definition), True)):
+        work = cost.work(definition, axes, inputs, for_this_call=of_call)
         assert not work.note
         assert work.least_read + work.least_written <= work.bytes_moved
         assert work.least_flops <= work.flops
@@ -176,6 +181,45 @@ def test_the_least_is_never_more_than_the_model(definition: Definition) -> None:
         assert work.least_read > 0, "with inputs, something must be read"
 
 
+@pytest.mark.parametrize("definition", FORMS, ids=lambda d: d.name)
+def test_other_calls_of_a_workload_may_have_less_to_do(definition: Definition) -> None:
+    axes = family(definition.op_type).small_axes(definition)
+    inputs = inputs_of(definition)
+    any_call, this = cost.work(definition, axes, inputs), work_of(definition, axes, inputs)
+    assert (any_call.bytes_moved, any_call.flops) == (this.bytes_moved, this.flops)
+    bare = cost.work(definition, axes)
+    assert any_call.least_read == bare.least_read <= this.least_read
+    assert any_call.least_flops == bare.least_flops <= this.least_flops
+
+
+@pytest.mark.parametrize("prefill", [False, True])
+def test_paged_tokens_against_a_plain_count(prefill: bool) -> None:
+    """Random tables with shared pages, empty requests and requests without queries."""
+    definition = gqa_paged.FAMILY.definition(4, 2, 16, 8, prefill=prefill)
+    rng = torch.Generator().manual_seed(3)
+    for _ in range(20):
+        counts = torch.randint(0, 4, (5,), generator=rng)
+        starts = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+        pages = torch.randint(0, 6, (int(starts[-1]) + 2,), generator=rng)
+        last = torch.where(counts > 0, torch.randint(1, 9, (5,), generator=rng), 0)
+        queries = torch.randint(0, 2, (5,), generator=rng) if prefill else torch.ones(5).long()
+        held: dict[int, int] = {}
+        for i in range(5):
+            used = pages[starts[i] : starts[i + 1]].tolist() if queries[i] else []
+            for n, page in enumerate(used):
+                seen = int(last[i]) if n == len(used) - 1 else 8
+                held[page] = max(held.get(page, 0), seen)
+        values = {"kv_indptr": starts.int(), "kv_indices": pages.int(),
+                  "kv_last_page_len": last.int()}  # fmt: skip
+        axes = {"batch_size": 5, "len_indptr": 6, "num_kv_indices": len(pages), "num_pages": 6}
+        if prefill:
+            ends = queries.cumsum(0)
+            values["qo_indptr"] = torch.cat([torch.zeros(1, dtype=torch.int64), ends]).int()
+            axes["total_q"] = int(ends[-1])
+        work = work_of(definition, axes, values)
+        assert work.least_read == sum(held.values()) * 2 * 2 * 16 * 2
+
+
 def test_pages_that_requests_share_are_read_once() -> None:
     definition = gqa_paged.FAMILY.definition(4, 2, 16, 1, prefill=False)
     axes = {"batch_size": 3, "len_indptr": 4, "num_kv_indices": 30, "num_pages": 50}
@@ -183,29 +227,34 @@ def test_pages_that_requests_share_are_read_once() -> None:
         "kv_indptr": torch.tensor([0, 10, 20, 30], dtype=torch.int32),
         "kv_indices": torch.arange(10, dtype=torch.int32).repeat(3),
     }
-    work = cost.work(definition, axes, values)
+    work = work_of(definition, axes, values)
     assert work.least_read == 10 * 2 * (2 * 16 * 2)
     assert work.least_flops == work.flops, "each query still meets each key"
 
 
 def test_distinct_tokens_of_shared_and_partial_pages() -> None:
-    assert least.distinct_tokens([([1, 2], 12)], 8) == 12
-    assert least.distinct_tokens([([1, 2], 12), ([1, 2], 15)], 8) == 15
-    assert least.distinct_tokens([([1, 2], 12), ([2, 3], 9)], 8) == 8 + 8 + 1
-    assert least.distinct_tokens([([], 0), ([4], 0)], 8) == 0
+    def distinct(pages: list[int], tokens: list[int]) -> int:
+        return least.distinct_tokens(
+            torch.tensor(pages, dtype=torch.int64), torch.tensor(tokens, dtype=torch.int64)
+        )
+
+    assert distinct([1, 2], [8, 4]) == 12
+    assert distinct([1, 2, 1, 2], [8, 4, 8, 7]) == 15
+    assert distinct([1, 2, 2, 3], [8, 4, 8, 1]) == 8 + 8 + 1
+    assert distinct([4], [0]) == distinct([], []) == 0
 
 
 def test_a_request_without_queries_needs_no_keys() -> None:
     definition = gqa_ragged.FAMILY.definition(4, 2, 16)
     axes = {"len_indptr": 3, "total_q": 5, "total_kv": 40}
     values = {"qo_indptr": torch.tensor([0, 0, 5]), "kv_indptr": torch.tensor([0, 30, 40])}
-    assert cost.work(definition, axes, values).least_read == 2 * 10 * 2 * 16 * 2
+    assert work_of(definition, axes, values).least_read == 2 * 10 * 2 * 16 * 2
 
 
 def test_sparse_slots_count_once_and_padding_never() -> None:
     definition = dsa_paged.FAMILY.sparse(4, 32, 16, 4, 4)
     slots = torch.tensor([[0, 1, 2, -1], [2, 1, 9, -1]])
-    work = cost.work(definition, {"num_tokens": 2, "num_pages": 5}, {"sparse_indices": slots})
+    work = work_of(definition, {"num_tokens": 2, "num_pages": 5}, {"sparse_indices": slots})
     assert work.least_read == 4 * (32 + 16) * 2
 
 
@@ -214,21 +263,21 @@ def test_the_indexer_need_not_look_where_all_tokens_are_chosen() -> None:
     axes = {"batch_size": 2, "max_num_pages": 3, "num_pages": 9}
     table = torch.tensor([[0, 1, 2], [3, 4, 5]], dtype=torch.int32)
     values = {"block_table": table, "seq_lens": torch.tensor([100, 130])}
-    assert cost.work(definition, axes, values).least_read == 130 * (16 + 4)
+    assert work_of(definition, axes, values).least_read == 130 * (16 + 4)
 
 
 def test_states_of_padded_requests_are_not_read() -> None:
     definition = mamba_ssu.FAMILY.definition(4, 16, 16, 2)
     axes = {"batch_size": 3, "state_cache_size": 8}
     values = {"state_batch_indices": torch.tensor([5, -1, 2], dtype=torch.int32)}
-    assert cost.work(definition, axes, values).least_read == 2 * 4 * 16 * 16 * 2
+    assert work_of(definition, axes, values).least_read == 2 * 4 * 16 * 16 * 2
 
 
 def test_idle_experts_are_not_read() -> None:
     definition = FORMS[16]
     values = inputs_of(definition, {"seq_len": 6})
     values["routing_logits"] = torch.tensor([[9.0, 8.0, 0.0, 0.0]]).repeat(6, 1)
-    half = cost.work(definition, {"seq_len": 6}, values).least_read
+    half = work_of(definition, {"seq_len": 6}, values).least_read
     weights = [n for n in definition.inputs if n.startswith("gemm")]
     total = sum(base.tensor_bytes(definition, name, {"seq_len": 6}) for name in weights)
     assert half == pytest.approx(total / 2, rel=0.01)

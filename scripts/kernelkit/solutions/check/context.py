@@ -10,7 +10,8 @@ from functools import cached_property
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.solution import BuildSpec, Language
 from kernelkit.solutions.check.codes import Finding
-from kernelkit.solutions.check.flow import Event, Flow
+from kernelkit.solutions.check.events import Event
+from kernelkit.solutions.check.flow import Flow
 from kernelkit.solutions.check.syntax import Function, Module, positional
 from kernelkit.solutions.check.values import Value
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from kernelkit.solutions.check.codes import Finding
 from kernelkit.solutions.check.context import Context, Rule, at, finding
-from kernelkit.solutions.check.flow import Event
+from kernelkit.solutions.check.events import Event
 from kernelkit.solutions.check.syntax import Module, method_of, names_in
 
 _GRAPHS = ("torch.cuda.CUDAGraph", "torch.cuda.graph", "torch.cuda.make_graphed_callables")

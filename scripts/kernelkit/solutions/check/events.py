@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -46,6 +47,61 @@ class Frame:
     nested: dict[str, Function] = field(default_factory=dict)
     results: list[Value] = field(default_factory=list)
     declared_global: set[str] = field(default_factory=set)
+
+
+class Recorder(ABC):
+    """The events of one entry function, and which memory has been written so far.
+
+    `known` are the solution's modules by path.
+    """
+
+    def __init__(self, known: dict[str, Module]) -> None:
+        self.known = known
+        self.events: list[Event] = []
+        self.reached: set[tuple[str, str]] = set()  # (file, function) that run may call
+        self.written: set[str] = set()  # tokens of memory that some path has written
+        self.settled: set[str] = set()  # tokens that every path has written
+        self.skips = 0  # > 0 in a loop body behind a conditional `continue`
+        self._active: list[Function] = []
+
+    @abstractmethod
+    def enter(
+        self, module: Module, function: Function, arguments: dict[str, Value], depth: int = 0
+    ) -> Value:
+        """Follow a call of `function`; the joined value of its returns."""
+
+    @abstractmethod
+    def value(self, frame: Frame, node: ast.AST | None) -> Value:
+        """What is known of an expression; calls and writes in it become events."""
+
+    @abstractmethod
+    def bind(self, frame: Frame, target: ast.expr, held: Value) -> None:
+        """Give a target of an assignment its value."""
+
+    def tell(self, frame: Frame, kind: str, node: ast.AST, name: str = "",
+              value: Value = UNKNOWN, args: tuple[Value, ...] = (),
+              keywords: Mapping[str, Value] | None = None) -> None:  # fmt: skip
+        self.events.append(Event(kind, frame.module, node, name, value, args, keywords or {}))
+
+    def write(self, frame: Frame, node: ast.AST, name: str, base: Value) -> None:
+        """Something is stored into `base`."""
+        self.tell(frame, "write", node, name, base)
+        self.mark(base)
+
+    def mark(self, base: Value) -> None:
+        """`base` holds something from here on: on every path, outside skipped loop bodies."""
+        for token in tokens(base):
+            self.written.add(token)
+            if not self.skips:
+                self.settled.add(token)
+
+    def accumulate(self, frame: Frame, node: ast.AST, name: str, base: Value) -> None:
+        """Something is added to what `base` holds; an event of its own where that is nothing."""
+        if base.made in ("scalar", "shape", "host", "") and not base.alias and not base.token:
+            return
+        fresh = bool(tokens(base)) and not any(t in self.written for t in tokens(base))
+        self.tell(frame, "accumulate" if fresh else "write", node, name, base)
+        self.mark(base)
 
 
 def copies(call: ast.Call) -> bool:

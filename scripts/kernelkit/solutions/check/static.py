@@ -6,9 +6,12 @@ from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.solution import BuildSpec
 from kernelkit.solutions.check import (
     attention,
+    builds,
     device,
     experts,
+    inputs,
     interface,
+    lse,
     memory,
     packaging,
     pages,
@@ -20,8 +23,8 @@ from kernelkit.solutions.check import (
 from kernelkit.solutions.check.codes import ERROR, WARNING, Finding
 from kernelkit.solutions.check.context import Context, Rule
 
-GROUPS = (interface, packaging, attention, pages, recurrent, experts, pointwise, memory,
-          triton_rules, device, process)  # fmt: skip
+GROUPS = (interface, inputs, packaging, builds, lse, attention, pages, recurrent, experts,
+          pointwise, memory, triton_rules, device, process)  # fmt: skip
 RULES: tuple[Rule, ...] = tuple(rule for group in GROUPS for rule in group.RULES)
 _ORDER = {ERROR: 0, WARNING: 1}
 

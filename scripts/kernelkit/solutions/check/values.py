@@ -37,6 +37,16 @@ PLAIN_WRITES = frozenset(
     "copy_ fill_ zero_ masked_fill_ index_copy_ index_fill_ index_put_ scatter_ normal_ uniform_ "
     "random_ exponential_ bernoulli_ masked_scatter_ set_".split()
 )
+# Operations whose result has the type of their first operand, and those where all must agree.
+KEEPS_FIRST = frozenset(
+    "relu sigmoid silu gelu exp exp2 log log2 softmax log_softmax softplus tanh sqrt rsqrt square "
+    "abs neg pow sum mean amax amin cumsum clamp masked_fill gather index_select repeat tile flip "
+    "repeat_interleave roll tril triu nan_to_num logsumexp normalize sort topk".split()
+)
+KEEPS_COMMON = frozenset(
+    "matmul mm bmm mv dot einsum linear add sub mul div addcmul lerp rms_norm layer_norm baddbmm "
+    "addmm where".split()
+)
 METADATA = frozenset("shape device dtype ndim is_cuda layout is_cpu itemsize nbytes".split())
 HOST_READS = frozenset("item tolist cpu numpy nonzero".split())
 
@@ -104,6 +114,20 @@ def mixed(values: list[Value], made: str) -> Value:
     """A new value computed from several."""
     data = frozenset().union(*(value.data for value in values)) if values else frozenset()
     return Value(data=data, made=made)
+
+
+def result_dtype(name: str, operands: list[Value]) -> str:
+    """The floating type of an operation's result, where the operands' types decide it."""
+    first = operands[0].dtype if operands and name in KEEPS_FIRST else ""
+    found = common_dtype(operands) if name in KEEPS_COMMON else first
+    return found if found.startswith(("float", "bfloat")) else ""
+
+
+def common_dtype(operands: list[Value]) -> str:
+    """The type that all tensors among the operands have; "" where that is open."""
+    tensors = [v for v in operands if v.made not in ("scalar", "host", "none", "metadata")]
+    kinds = {v.dtype for v in tensors}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def apply(base: Value, name: str, dtype: str | None) -> Value:

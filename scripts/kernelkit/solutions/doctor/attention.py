@@ -31,7 +31,7 @@ class Knobs:
     """What can be mistaken. The defaults are right."""
 
     tokens: str = "right"  # see slots.py
-    pads: str = "masked"  # of sparse indices: masked, slot-0, last-slot, zero-logit
+    pads: str = "masked"  # of sparse indices: masked, slot-0, last-slot
     layout: str = "nhd"
     swap_kv: bool = False
     heads: str = "group"  # group, tile, first, per-head
@@ -45,7 +45,7 @@ class Knobs:
     maximum: bool = True  # subtracted before the exponential
     normalised: bool = True
     empty: str = "zero"  # zero, nan, mean
-    lse: str = "base-2"  # base-2, natural, unscaled, maximum, no-maximum, no-logarithm, base-10
+    lse: str = "base-2"  # base-2, natural, unscaled, maximum, no-maximum ...
 
 
 @dataclass
@@ -69,6 +69,8 @@ def run(definition: Definition, inputs: Inputs, **knobs: Any) -> Tensors:
     output = torch.zeros(rows, heads, problem.v.shape[2], device=problem.q.device)
     lse = torch.full((rows, heads), -math.inf, device=problem.q.device)
     longest = max((len(tokens) for _, tokens in problem.requests), default=0)
+    if "sparse_indices" in inputs:
+        longest = inputs["sparse_indices"].shape[1]
     for part, tokens in problem.requests:
         if part.stop > part.start:
             output[part], lse[part] = _request(problem, part, tokens, longest, turned)
@@ -175,11 +177,9 @@ def _seen(
 
     i = torch.arange(start, start + rows, device=tokens.device)[:, None]
     j = torch.arange(width, device=tokens.device)[None, :]
-    offset = len(tokens) - (part.stop - part.start)
     if knobs.padding != "masked":
-        return torch.ones_like(i + j, dtype=torch.bool) if offset >= 0 else j >= 0
-    if knobs.pads != "masked" and not offset:
-        return (i >= 0) & (j >= 0)
+        return torch.ones_like(i + j, dtype=torch.bool)
+    offset = len(tokens) - (part.stop - part.start)
     last = {
         "bottom-right": i + offset, "top-left": i, "none": i * 0 + width,
         "strict": i + offset - 1, "one-ahead": i + offset + 1,

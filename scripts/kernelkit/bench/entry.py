@@ -1,0 +1,162 @@
+"""A solution in the course of its definition's workloads: its process, and its verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kernelkit.bench import caches
+from kernelkit.bench.control import Control, ControlFailedError
+from kernelkit.bench.cost import Work
+from kernelkit.bench.processes import ServiceError, SolutionFailedError, SolutionProcess
+from kernelkit.bench.trial import Outcome, Trial
+from kernelkit.dataset.solution import Solution
+from kernelkit.dataset.trace import Status
+
+if TYPE_CHECKING:
+    from kernelkit.bench.session import Session
+
+MOST_TIMEOUTS = 2  # after so many in a row, a solution's other workloads are not tried
+ERROR_CHARACTERS = 4000
+NO_SETUP = "it may take index tensors and scalars of the definition only"
+
+
+@dataclass
+class Ground:
+    """A workload that is taken up: what every entry on it meets."""
+
+    slots: list[dict[str, Any]]
+    scalars: dict[str, Any]
+    order: list[str]
+    plannable: set[str]  # inputs that a setup function may take
+    probes: list[str]
+    work: Work
+    floor_ms: float
+    samples: bool  # the op draws at random
+    reference: dict[str, Any] = field(default_factory=dict)  # its timing
+    control: Control | None = None
+
+
+@dataclass
+class Entry:
+    """One solution."""
+
+    solution: Solution
+    process: SolutionProcess | None = None
+    isolation: list[str] = field(default_factory=list)
+    setup: list[str] | None = None  # the inputs that its setup function takes
+    printed: str = ""
+    timeouts: int = 0
+    final: Outcome | None = None  # a verdict for all workloads to come
+
+    def end(self) -> int:
+        """End its process; how many processes it had left."""
+        process, self.process = self.process, None
+        return process.kill()["leftovers"] if process is not None else 0
+
+    def evaluate(self, session: Session, ground: Ground) -> Outcome:
+        """What comes of it on the workload in hand."""
+        self.printed = ""
+        if self.final is not None:
+            return self.final
+        try:
+            outcome = self._trial(session, ground)
+            outcome = self._hold_against_control(ground, outcome)
+        except ServiceError as error:
+            text = f"void: during this entry the verifier failed: {error}"
+            outcome = Outcome(Status.RUNTIME_ERROR, text, shaken=True)
+        if self.process is not None:
+            self.printed = self.process.printed.text()
+        self._draw_consequences(session, outcome)
+        return outcome
+
+    def _draw_consequences(self, session: Session, outcome: Outcome) -> None:
+        """End a process that has failed; give a solution up that hangs again and again."""
+        if outcome.status is Status.PASSED:
+            self.timeouts = 0
+            caches.keep(self.solution, self.process, session.settings)
+            return
+        left = self.end()
+        if left:
+            outcome.notes.append(f"note: {left} processes of it were left, and killed")
+        self.timeouts += outcome.status is Status.TIMEOUT
+        if self.timeouts >= MOST_TIMEOUTS and self.final is None:
+            text = f"not started: it timed out on {self.timeouts} workloads in a row before"
+            self.final = Outcome(Status.TIMEOUT, text)
+
+    def _hold_against_control(self, ground: Ground, outcome: Outcome) -> Outcome:
+        """The outcome, or a void one where the controls have changed."""
+        if self.process is None or ground.control is None:
+            return outcome
+        self.process.freeze()
+        try:
+            ground.control.verify()
+        except ControlFailedError as error:
+            text = f"void: after this entry, {error}"
+            return Outcome(Status.RUNTIME_ERROR, text, shaken=True)
+        return outcome
+
+    def _trial(self, session: Session, ground: Ground) -> Outcome:
+        try:
+            if self.process is None and (failed := self._load(session)):
+                return failed
+            process = self.process
+            assert process is not None
+            process.ask(
+                "workload", session.settings.timeout, slots=ground.slots, scalars=ground.scalars,
+                order=ground.order,
+            )  # fmt: skip
+        except SolutionFailedError as error:
+            return Outcome(error.status, error.message)
+        verifier = session.evaluator.verifier
+        verifier.ask("restore")
+        declared = self.setup is not None and ground.plannable.issuperset(self.setup)
+        outcome = Trial(
+            verifier, process, ground, self.solution, session.settings,
+            self.setup if declared else None,
+        ).run()  # fmt: skip
+        if self.setup is not None and not declared:
+            outcome.notes.append(f"note: setup({', '.join(self.setup)}) is not called: {NO_SETUP}")
+        return outcome
+
+    def _load(self, session: Session) -> Outcome | None:
+        """Start and load the solution; the verdict where that fails."""
+        try:
+            self.process, self.isolation, answer = start(session, self.solution)
+        except SolutionFailedError as error:
+            status = Status.TIMEOUT if error.status is Status.TIMEOUT else Status.COMPILE_ERROR
+            self.final = Outcome(status, f"while loading: {error.message}")
+            return self.final
+        if not answer["ok"]:
+            self.final = Outcome(Status.COMPILE_ERROR, str(answer["error"])[:ERROR_CHARACTERS])
+            return self.final
+        names = answer.get("setup")
+        self.setup = [str(name) for name in names] if isinstance(names, list) else None
+        return None
+
+
+def start(
+    session: Session, solution: Solution
+) -> tuple[SolutionProcess, list[str], dict[str, Any]]:
+    """A new process with the solution loaded: it, what holds it in, its answer.
+
+    Raises SolutionFailedError, with the process ended, and ServiceError.
+    """
+    settings, evaluator = session.settings, session.evaluator
+    process = evaluator.nursery.fork({
+        "device": settings.device, "arena": session.arena, "arena_bytes": session.arena_bytes,
+        "file_mb": settings.file_mb, "events": evaluator.machine["events"],
+    })  # fmt: skip
+    try:
+        isolation = process.ask("start", settings.timeout)
+        if not isinstance(isolation, list):
+            raise ServiceError(f"a solution's process did not start: {isolation}")
+        process.write_sources([(source.path, source.content) for source in solution.sources])
+        caches.bring(solution, process, settings)
+        answer = process.ask("load", settings.timeout, spec=solution.spec.to_json())
+        if not isinstance(answer, dict) or "ok" not in answer:
+            raise SolutionFailedError(Status.RUNTIME_ERROR, "spoke out of turn while loading")
+    except BaseException:
+        process.kill()
+        raise
+    return process, isolation, answer
