@@ -56,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="share of elements that must match, in place of the op type's")
     add("--seed", type=int, help="of the inputs (default: drawn anew; the trace tells it)")
     add("--baseline", metavar="SOLUTION", help="also show the speedup against this solution")
+    add("--cuda-graph", action="store_true", help="time the replay of a CUDA graph of the call")
+    add("--engine", choices=("kernelkit", "flashinfer-bench"), default="kernelkit",
+        help="who evaluates (default: kernelkit)")
     add("--resume", action="store_true",
         help="skip pairs that have a trace of the same solution and kind of device")
     add("--output", type=Path, metavar="DIR", help="write traces there (default: the dataset)")
@@ -90,7 +93,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.dry_run:
         _show_plan(args, plan)
         return EXIT_OK
-    found = run(dataset, plan, _settings(args), chosen, target)
+    found = run(dataset, plan, _settings(args), chosen, target, args.engine)
     done = list(cli.progress(found, what="running", total=plan.pairs))
     traces = [item for item in done if isinstance(item, Trace)]
     errors = [*plan.refused, *(item for item in done if isinstance(item, str))]
@@ -104,7 +107,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     seed: dict[str, Any] = {"seed": args.seed, "seed_is_drawn": False}
     return Settings(
         warmup=args.warmup_runs, iterations=args.iterations, trials=args.num_trials,
-        timeout=args.timeout, max_seconds=args.max_seconds_per_workload,
+        timeout=args.timeout, cuda_graph=args.cuda_graph, max_seconds=args.max_seconds_per_workload,
         tolerance={name: value for name, value in asked.items() if value is not None},
         **(seed if args.seed is not None else {}),
     )  # fmt: skip

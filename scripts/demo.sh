@@ -110,7 +110,7 @@ if [ "$code" -eq 0 ] && [ -d "$dataset/workloads" ]; then
     --dataset "$dataset" --op-types gemm "${limits[@]}"
   must "Validate what was added" scripts/validate_dataset.py --dataset "$dataset"
 fi
-must "Report" scripts/make_report.py --dataset "$dataset" --output "$out/report.html"
+must "Report" scripts/report.py --dataset "$dataset" -o "$out/report.html"
 rmdir "$out/tmp" 2>/dev/null || true
 
 printf '\ndone in %d s: %s\n' $((SECONDS - started)) "$(cd "$out" && pwd)/report.html"

@@ -35,7 +35,8 @@ def test_gemm(n: int, k: int, m: int) -> None:
         for name, flaw in GEMM_FLAWS.items()
         if (n > 1 or "shift" not in flaw) and not refused(definition, axes, gemm(**flaw))
     ]
-    assert not missed
+    # Half a percent of two elements is less than what any element may be off.
+    assert missed == (["times 1.005"] if n == 1 else [])
     assert_passes(definition, axes, gemm())
     assert_passes(definition, axes, gemm(split=8))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import json
 import sys
 import tempfile
@@ -81,8 +82,7 @@ def judge(definition: Definition, functions: Functions, inputs: dict[str, Any]) 
     want = name_outputs(scope["run"](*inputs.values()), list(definition.outputs))
     before = {n: v.clone() for n, v in inputs.items() if isinstance(v, torch.Tensor)}
     if setup is not None:
-        code = setup.__code__
-        setup(**{name: inputs[name] for name in code.co_varnames[: code.co_argcount]})
+        setup(**{name: inputs[name] for name in inspect.signature(setup).parameters})
     for call in ("first", "second"):
         got = name_outputs(run(*inputs.values()), list(definition.outputs))
         verdict = compare(got, want, family(definition.op_type).tolerance(definition))

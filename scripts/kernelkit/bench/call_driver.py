@@ -64,7 +64,7 @@ def target_of(
     device: str = "cuda:0",
 ) -> Target:
     """Unpack the solution into `folder`/code and name the workload's inputs. Raises FormatError."""
-    from kernelkit.bench.evaluation import given_inputs
+    from kernelkit.bench.session import given_inputs
 
     code = folder / "code"
     for source in solution.sources:

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kernelkit.bench.elements import CPU_CHUNK, DEVICE_CHUNK, Errors, Survey, measure, survey
+from kernelkit.bench.elements import CPU_CHUNK, DEVICE_CHUNK, ROW, Errors, Survey, measure, survey
 from kernelkit.dataset.trace import Status
 from kernelkit.errors import KernelkitError
 from kernelkit.ops.base import Tolerance
@@ -143,13 +143,12 @@ def _reasons(
     if ratio < tolerance.matched_ratio:
         place = _place(errors.first, want.shape)
         reasons.append(f"{errors.wrong} of {want.numel()} elements differ, first at {place}")
-    if tolerance.row_error is not None and errors.row_error > tolerance.row_error:
-        share = f"{errors.row_error:.2%} of its norm, at most {tolerance.row_error:.2%}"
+    row, gain = tolerance.row_error, tolerance.gain_error
+    if row is not None and want.numel() >= ROW and errors.row_error > row:
+        share = f"{errors.row_error:.2%} of its norm, at most {row:.2%}"
         reasons.append(f"the error of row {errors.row} is {share}")
-    off = abs(errors.gain - 1.0)
-    if tolerance.gain_error is not None and want.numel() >= GAIN_ELEMENTS:
-        if off > tolerance.gain_error:
-            reasons.append(f"{errors.gain:.4f} times the reference, as a whole")
+    if gain is not None and want.numel() >= GAIN_ELEMENTS and abs(errors.gain - 1.0) > gain:
+        reasons.append(f"{errors.gain:.4f} times the reference, as a whole")
     return reasons
 
 

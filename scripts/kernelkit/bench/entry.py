@@ -122,7 +122,9 @@ class Entry:
     def _load(self, session: Session) -> Outcome | None:
         """Start and load the solution; the verdict where that fails."""
         try:
-            self.process, self.isolation, answer = start(session, self.solution)
+            self.process, self.isolation, answer = start(
+                session, self.solution, graph=session.settings.cuda_graph
+            )
         except SolutionFailedError as error:
             status = Status.TIMEOUT if error.status is Status.TIMEOUT else Status.COMPILE_ERROR
             self.final = Outcome(status, f"while loading: {error.message}")
@@ -136,16 +138,18 @@ class Entry:
 
 
 def start(
-    session: Session, solution: Solution
+    session: Session, solution: Solution, *, graph: bool
 ) -> tuple[SolutionProcess, list[str], dict[str, Any]]:
     """A new process with the solution loaded: it, what holds it in, its answer.
+
+    `graph`: its calls become a CUDA graph that is replayed.
 
     Raises SolutionFailedError, with the process ended, and ServiceError.
     """
     settings, evaluator = session.settings, session.evaluator
     process = evaluator.nursery.fork({
         "device": settings.device, "arena": session.arena, "arena_bytes": session.arena_bytes,
-        "file_mb": settings.file_mb, "events": evaluator.machine["events"],
+        "file_mb": settings.file_mb, "cuda_graph": graph, "events": evaluator.machine["events"],
     })  # fmt: skip
     try:
         isolation = process.ask("start", settings.timeout)

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Iterator
 
+from kernelkit.bench import foreign
 from kernelkit.bench.evaluation import by_definition, run_plan
 from kernelkit.bench.selection import Plan
 from kernelkit.bench.settings import Settings
@@ -17,11 +18,13 @@ Found = Trace | str
 
 
 def run(
-    dataset: Dataset, plan: Plan, settings: Settings, devices: list[str], target: Dataset
-) -> Iterator[Found]:
-    """Run every pair of the plan; results as they come. See `evaluation.run_plan`."""
+    dataset: Dataset, plan: Plan, settings: Settings, devices: list[str], target: Dataset,
+    engine: str = "kernelkit",
+) -> Iterator[Found]:  # fmt: skip
+    """Run every pair of the plan; results as they come. See `evaluation.run_plan`, `foreign`."""
+    runner = run_plan if engine == "kernelkit" else foreign.run
     if len(devices) == 1:
-        yield from run_plan(dataset, plan, dataclasses.replace(settings, device=devices[0]), target)
+        yield from runner(dataset, plan, dataclasses.replace(settings, device=devices[0]), target)
         return
     waiting: queue.SimpleQueue[Plan] = queue.SimpleQueue()
     for _, tasks in by_definition(plan):
@@ -33,7 +36,7 @@ def run(
         try:
             while True:
                 part = waiting.get_nowait()
-                for found in run_plan(dataset, part, own, target):
+                for found in runner(dataset, part, own, target):
                     results.put(found)
         except queue.Empty:
             results.put(None)

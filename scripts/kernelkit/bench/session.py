@@ -144,7 +144,7 @@ class Session:
     def _begin_control(self, ground: Ground) -> Control:
         """The control process, on this workload."""
         if self.control is None:
-            process, _, answer = start(self, reference_solution(self.definition))
+            process, _, answer = start(self, reference_solution(self.definition), graph=False)
             if not answer["ok"]:
                 process.kill()
                 raise FormatError(f"the reference does not load: {answer['error']}")

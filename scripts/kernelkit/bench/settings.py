@@ -22,6 +22,7 @@ class Settings:
     seed_is_drawn: bool = True  # else the user gave it: contents repeat from run to run
     tolerance: dict[str, Any] = field(default_factory=dict)  # atol, rtol, matched_ratio
     file_mb: int = 8192  # the largest file that a solution may write
+    cuda_graph: bool = False  # time the replay of a graph of the call
     outside: bool = True  # on a GPU: hold the times against a clock outside of the process
 
     @property

@@ -10,6 +10,7 @@ a and b are the raw gates: decay = exp(-exp(A_log) softplus(a + dt_bias)), beta 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.dataset.definition import AxisConst, AxisVar, Definition, TensorSpec
@@ -37,8 +38,7 @@ CONSTRAINTS = {
 }
 SCALE = base.tensor(None, "float32", "Output scale; 0 or none: 1/sqrt(head_size).")
 
-SLOWER = 4.0  # added to the raw gates: steps of 0.001 instead of 0.05
-LARGER = 10.0  # states of one instead of a tenth
+SLOWER = 4.0  # taken from the raw gates: steps of 0.001 instead of 0.05
 
 
 class Gdn(OpFamily):
@@ -121,10 +121,11 @@ class Gdn(OpFamily):
         """Tighter than the dataset's tests (5e-3, prefill 0.1): on unit q and k an output is near
         5e-3 itself, and one that is a fifth too large must fail. Decode and mtp run in float32 and
         round once. Prefill kernels work in chunks with bfloat16 operands; emulated so (chunks of
-        64), outputs are off by 2e-4 and states by 3.5e-3 beyond rtol."""
+        64), rows of outputs and states are off by up to 0.9 %, elements by 5 % of their scale."""
         if "prefill" in definition.name:
-            return Tolerance(atol=5e-3, rtol=2e-2)
-        return Tolerance(atol=1e-3, rtol=1e-2)
+            state = Tolerance(atol=2e-2, rtol=2e-2, of_rms=0.08, row_error=0.03, gain_error=0.01)
+            return replace(state, atol=5e-3, each={"new_state": state})
+        return Tolerance(atol=1e-3, rtol=1e-2, row_error=0.01, gain_error=5e-3)
 
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Three requests or sequences."""
@@ -143,14 +144,10 @@ class Gdn(OpFamily):
     def probes(
         self, definition: Definition, inputs: Inputs, rng: torch.Generator
     ) -> Iterator[tuple[str, Inputs]]:
-        """slow: gates that forget little in hundreds of tokens, and large states: what a step or a
-        chunk hands on wrongly stays."""
+        """slow: gates that forget little in hundreds of tokens: what a step or a chunk hands on
+        wrongly stays."""
         fresh = self.vary(definition, inputs, rng)
-        changes = {"a": fresh["a"] - SLOWER}
-        for name in ("state", "initial_state"):
-            if fresh.get(name) is not None:
-                changes[name] = fresh[name] * LARGER
-        yield "slow", probing.replaced(definition, fresh, changes)
+        yield "slow", probing.replaced(definition, fresh, {"a": fresh["a"] - SLOWER})
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:
         """The three APIs; prefill takes gates already computed, under the names a and b."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 GROWN = 4.0  # what the sums of the `positive` probe come to
 CHAINS = 4  # different columns of the `coverage` probe
+LEVELS = (-64, -21, 21, 64)  # of their running sums, in 1/64
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Gemm(OpFamily):
     def probes(
         self, definition: Definition, inputs: Inputs, rng: torch.Generator
     ) -> Iterator[tuple[str, Inputs]]:
-        """coverage: products of O(1) along K whose sum is one: a part of K that is left out, were
+        """coverage: products of O(1) along K whose sum is two: a part of K that is left out, were
         it one product of 16k, changes it by as much. positive: sums that only grow, as long sums in
         float16 do not."""
         fresh = probing.vary(inputs, rng)
@@ -125,19 +126,19 @@ class Gemm(OpFamily):
 
 
 def _chain(k: int, n: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signs [k] and columns [n, k] whose products add up to one, over any range of K to O(1).
+    """Signs [k] and columns [n, k] whose products add up to two, over any range of K to O(1).
 
-    Products are differences of running sums that alternate in sign, at random distances from zero:
-    a range that is left out takes its first and last running sum with it. So parts of K may be
+    The running sums hop between four levels, never to the one they are on: a product is at least
+    0.25, and a range that is left out takes its first and last level with it. So parts of K may be
     added in float16, but none may be missing.
     """
     import torch
 
+    hops = torch.randint(1, 4, (CHAINS, k + 1), generator=rng)
+    noise = torch.randint(-5, 6, (CHAINS, k + 1), generator=rng)
+    sums = (torch.tensor(LEVELS)[hops.cumsum(1) % 4] + noise) / 64.0  # exact in 16 bits
+    sums[:, 0], sums[:, -1] = 0.0, 2.0
     sign = torch.randint(0, 2, (k,), generator=rng) * 2.0 - 1.0
-    # Multiples of 1/64 up to 2: exact in 16 bits.
-    sums = torch.randint(32, 65, (CHAINS, k + 1), generator=rng) / 64
-    sums[:, 1::2] *= -1.0
-    sums[:, 0], sums[:, -1] = 0.0, 1.0
     return sign, (torch.diff(sums) * sign)[torch.arange(n) % CHAINS]
 
 

@@ -95,9 +95,9 @@ def win_curve(ident: str, scores: Sequence[Score], baseline: str | None) -> Figu
     x = Axis(min([0.5, *wins]) / 1.1, max([2.0, *wins]) * 1.1, label, True) if baseline else None
     x = x or Axis(0.0, 1.05, label)
     y = Axis(0.0, 104.0, "% of all workloads")
-    body = [
-        svg.line(_steps(score, x, y), f"line wide s{series}") for series, score in enumerate(shown)
-    ]
+    body: list[Markup] = []
+    for series, score in enumerate(shown):
+        body += _curve(series, score, x, y)
     description = f"Share of workloads that are right and faster than p times, {against}."
     return Figure(
         "win@p",
@@ -216,6 +216,16 @@ def _bar(series: int, score: Score, x: Axis, one: float) -> list[Markup]:
 def _mean_text(score: Score) -> str:
     failed = f", {score.failed} of {score.workloads} failed" if score.failed else ""
     return f"{times(score.geomean_passed, '×') if score.geomean_passed else '0'}{failed}"
+
+
+def _curve(series: int, score: Score, x: Axis, y: Axis) -> list[Markup]:
+    """The staircase, with the series' mark half-way down."""
+    points = _steps(score, x, y)
+    curve = svg.line(points, f"line wide s{series}")
+    if not score.wins:
+        return [curve]
+    middle = points[2 * ((len(score.wins) - 1) // 2) + 1]
+    return [curve, svg.mark(*middle, series, clean(score.name))]
 
 
 def _steps(score: Score, x: Axis, y: Axis) -> list[tuple[float, float]]:

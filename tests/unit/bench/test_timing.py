@@ -29,7 +29,7 @@ def test_a_summary_of_known_samples() -> None:
 
 def test_trials_that_disagree_widen_the_uncertainty() -> None:
     tight, apart = [1.0] * 20, [1.2] * 20
-    assert summarize([tight, tight], "x").relative_error == 0.0
+    assert summarize([tight, tight], "cuda events").relative_error < 0.01
     assert summarize([tight, apart], "x").relative_error == pytest.approx(0.1 / 1.1)
 
 

@@ -71,6 +71,9 @@ class Calls(Recorder):
             return self._allocate(node, name, asked or "", base, frame)
         if name in ("cat", "concat", "concatenate", "stack"):
             return Value(data=base.data, made="cat", parts=base.parts, dtype=base.dtype)
+        if name in ("sort", "topk"):
+            parts = (Value(data=base.data, dtype=base.dtype), Value(data=base.data, dtype="int64"))
+            return Value(data=base.data, made="tuple", parts=parts)
         if name in values.HOST_READS and name != "cpu":
             return Value(data=base.data, made="host")
         if copies(node):

@@ -155,7 +155,7 @@ CODES: dict[str, Code] = {
     "KS707": Code(WARNING, "squeeze() without a dimension", "name the dimension: batch 1 is squeezed"),
     "KS708": Code(ERROR, "output has another element type than declared",
                   "convert to the definition's type"),
-    "KS709": Code(ERROR, "32-bit indices where 64 bits are needed", "convert with .long()"),
+    "KS709": Code(WARNING, "32-bit indices where 64 bits are needed", "convert with .long()"),
     "KS710": Code(WARNING, "offsets of 32 bits for a kernel that wants 64",
                   "convert with .to(torch.int64)"),
     "KS711": Code(WARNING, "32-bit offset in a Triton kernel",

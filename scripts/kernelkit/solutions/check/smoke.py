@@ -23,6 +23,7 @@ from kernelkit.solutions.check.context import PYTHONS
 
 _SCRIPTS = Path(__file__).resolve().parents[3]
 _WORKER = "from kernelkit.solutions.check.smoke_worker import main; main()"
+SHARE = 0.5  # of the limit: no trial begins later
 _TAIL = 600  # characters of what the process said last
 
 
@@ -51,7 +52,10 @@ def smoke(
         return [Finding("KS900", spec.entry_file, reason)]
     with tempfile.TemporaryDirectory(prefix="kernelkit_smoke_") as temporary:
         folder = Path(temporary)
-        _lay_out(folder, spec, definition, sources, device)
+        _lay_out(folder, sources)
+        job = {"spec": spec.model_dump(mode="json"), "definition": definition.to_text(),
+               "device": device, "seconds": SHARE * seconds}  # fmt: skip
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         ended = _execute(folder, device, seconds)
         found = [Finding(code, spec.entry_file, text) for code, text in _answers(folder)]
         said = (folder / "said.txt").read_text(errors="replace").strip()[-_TAIL:]
@@ -76,17 +80,12 @@ def _why_not(spec: BuildSpec, sources: dict[str, str], device: str) -> str:
     return ""
 
 
-def _lay_out(
-    folder: Path, spec: BuildSpec, definition: Definition, sources: dict[str, str], device: str
-) -> None:
+def _lay_out(folder: Path, sources: dict[str, str]) -> None:
     for path, text in sources.items():
         file = folder / "code" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     (folder / "work").mkdir()
-    job = {"spec": spec.model_dump(mode="json"), "definition": definition.to_text(),
-           "device": device}  # fmt: skip
-    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
 
 
 def _execute(folder: Path, device: str, seconds: float) -> int | None:

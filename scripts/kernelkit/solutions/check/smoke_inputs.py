@@ -1,4 +1,4 @@
-"""Further inputs of a smoke run: requests without tokens, optional inputs of None, a scale of 0."""
+"""Further inputs of a smoke run: requests without tokens or with few, optional inputs of None, a scale of 0."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def without_tokens(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
             if name == "kv_indptr" and inputs.get("kv_last_page_len") is not None:
                 changes["kv_last_page_len"] = _last_pages(inputs["kv_last_page_len"])
             yield f"{name} with an empty first request", {**inputs, **changes}
+    if (short := _fewer_keys(inputs)) is not None:
+        yield "queries before the first key", {**inputs, **short}
     if inputs.get("seq_lens") is not None and len(inputs["seq_lens"]):
         lengths = inputs["seq_lens"].clone()
         lengths[0] = 0
@@ -44,6 +46,26 @@ def emptied(offsets: torch.Tensor) -> torch.Tensor | None:
     moved = offsets.clone()
     moved[1:] = offsets[0] + counts.cumsum(0)
     return moved
+
+
+def _fewer_keys(inputs: Inputs) -> Inputs | None:
+    """One key for the request of most queries, its others for its neighbour; None for one query."""
+    if inputs.get("qo_indptr") is None or inputs.get("kv_indptr") is None:
+        return None
+    queries, keys = inputs["qo_indptr"].diff(), inputs["kv_indptr"].diff()
+    if len(queries) < 2 or int(queries.max()) < 2:
+        return None
+    request = int(queries.argmax())
+    neighbour = request - 1 if request else 1
+    keys[neighbour] += keys[request] - 1
+    keys[request] = 1
+    moved = inputs["kv_indptr"].clone()
+    moved[1:] = moved[0] + keys.cumsum(0)
+    changes: Inputs = {"kv_indptr": moved}
+    if inputs.get("kv_last_page_len") is not None:
+        changes["kv_last_page_len"] = inputs["kv_last_page_len"].clone()
+        changes["kv_last_page_len"][request] = 1
+    return changes
 
 
 def _last_pages(lengths: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.dataset.definition import Definition
@@ -28,21 +29,34 @@ if TYPE_CHECKING:
 Tell = Callable[[str, str], None]
 
 
+class Stale(Exception):
+    """The solution gives results of earlier calls."""
+
+
 class CallError(Exception):
     """A call of the solution failed; the text is for the person."""
 
 
 @dataclass
 class Subject:
-    """The solution under trial. `raise_if_cuda` ends the run where an error asks for a GPU."""
+    """The solution under trial. `load` imports it anew and gives run and setup; `raise_if_cuda`
+    ends the run where an error asks for a GPU."""
 
-    function: Callable[..., Any]
-    setup: Callable[..., Any] | None
+    load: Callable[[], tuple[Callable[..., Any], Callable[..., Any] | None]]
     reference: Callable[..., Any]
     definition: Definition
     passing: bool
     code: str
     raise_if_cuda: Callable[[BaseException], None]
+    function: Callable[..., Any] = field(init=False)
+    setup: Callable[..., Any] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget what the solution keeps: its modules are loaded again."""
+        self.function, self.setup = self.load()
 
     def call(self, inputs: Inputs, like: Tensors, fill: int = CLEAN) -> Tensors:
         """One call; new memory and destinations are filled with the byte `fill`.
@@ -59,7 +73,7 @@ class Subject:
             passed = [*inputs.values(), *(outputs.values() if self.passing else ())]
             try:
                 result = self.function(*passed)
-            except BaseException as error:  # noqa: BLE001: also SystemExit
+            except BaseException as error:  # also SystemExit
                 self.raise_if_cuda(error)
                 raise CallError(describe(error, self.code)) from None
         return outputs if self.passing else name_outputs(result, list(self.definition.outputs))
@@ -71,26 +85,33 @@ class Subject:
         return dict(zip(self.definition.outputs, result, strict=True))
 
 
-def run_trials(subject: Subject, family: OpFamily, inputs: Inputs, tell: Tell) -> None:
-    """All trials; later ones only where the plain call works."""
+def run_trials(
+    subject: Subject, family: OpFamily, inputs: Inputs, tell: Tell, seconds: float = 60.0
+) -> None:
+    """The plain call, then all other trials as far as they fit into `seconds`."""
     from kernelkit.bench.calling import BadOutputError
 
+    until = time.monotonic() + seconds
     trials = Trials(subject, family, inputs, tell)
     try:
-        if not trials.plain():
-            return
-        trials.poisoned()
-        if trials.sound:
-            trials.repeated()
-            trials.new_contents()
-            trials.probes()
-            trials.after_setup()
-        trials.variations("KS908", smoke_inputs.without_tokens(inputs))
-        trials.variations("KS915", smoke_inputs.options(subject.definition, inputs))
+        if trials.plain():
+            left = [name for name, trial in trials.others() if not _tried(trial, until)]
+            if left:
+                tell("KS900", f"calls are slow here, not tried: {', '.join(left)}")
+    except Stale:
+        return
     except BadOutputError as error:
         tell("KS904", str(error))
     except CallError as error:
         tell("KS902", str(error))
+
+
+def _tried(trial: Callable[[], None], until: float) -> bool:
+    """Do one trial, if there is time left."""
+    if time.monotonic() > until:
+        return False
+    trial()
+    return True
 
 
 class Trials:
@@ -107,6 +128,18 @@ class Trials:
         self.first: Tensors = {}
         self.sound = False
 
+    def others(self) -> list[tuple[str, Callable[[], None]]]:
+        """Names and trials behind the plain call, what tells most first."""
+        return [
+            ("uninitialised memory", self.poisoned),
+            ("other contents", self.new_contents),
+            ("requests without tokens", self.without_tokens),
+            ("optional inputs", self.options),
+            ("equal calls", self.repeated),
+            ("setup", self.after_setup),
+            ("probes", self.probes),
+        ]
+
     def plain(self) -> bool:
         """The first call: form, values, memory. False where no more is worth trying."""
         got = self.subject.call(self.slots, self.want)
@@ -115,7 +148,7 @@ class Trials:
         self._memory(got)
         self.first = {name: value.clone() for name, value in got.items()}
         self._changed_inputs()
-        message = self.judge(got, self.want, self.inputs)
+        message = self.judge(self.first, self.want, self.inputs)
         self.sound = not message
         if message:
             self.tell("KS907", message)
@@ -153,7 +186,7 @@ class Trials:
         for name, value in self.inputs.items():
             if is_tensor(value) and not same_bits(value, self.slots[name]):
                 self.tell("KS909", f"{name} differs after the call")
-                self.slots[name].copy_(value)
+        self._restore()
 
     def poisoned(self) -> None:
         """The same call with NaN in every new tensor and destination."""
@@ -168,63 +201,90 @@ class Trials:
                 self.sound = False
 
     def repeated(self) -> None:
-        """The first call once more."""
+        """The first call once more, and once more."""
+        if not self.sound:
+            return
         again = self.subject.call(self.slots, self.want)
+        held = {name: value.clone() for name, value in again.items()}
+        self._restore()
         kept = self.subject.call(self.slots, self.want)
+        self._restore()
         for name, value in again.items():
             shared = value.numel() and start(value) == start(kept[name])
             if shared and not self.subject.passing and start(value) not in self._input_starts():
                 self.tell("KS914", f"{name} lies where the call before had put it")
-            if not self.tolerance.samples and not same_bits(value, self.first[name]):
+            if not self.tolerance.samples and not same_bits(held[name], self.first[name]):
                 self.tell("KS911", f"{name} differs between two calls on equal inputs")
 
     def _input_starts(self) -> set[int]:
         return {start(v) for v in self.slots.values() if is_tensor(v) and v.numel()}
 
     def new_contents(self) -> None:
-        """Other contents at the addresses of the first call."""
+        """Other contents at the addresses of the first call. Raises Stale where an old result came:
+        then no later trial would mean anything."""
+        if not self.sound:
+            return
         definition = self.subject.definition
         fresh = self.family.vary(definition, self.inputs, generator(1, "smoke"))
         for name, value in fresh.items():
             if is_tensor(value):
                 self.slots[name].copy_(value)
         want = self.subject.expected(fresh)
-        got = self.subject.call(self.slots, want)
-        if not (message := self.judge(got, want, fresh)):
+        message = self.judge(self.subject.call(self.slots, want), want, fresh)
+        self._restore()
+        if not message:
             return
-        elsewhere = self.subject.call(copied(fresh), want)
-        stale = any(same_bits(got[n], self.first[n]) for n in got if want[n].numel() > 1)
-        if stale or not self.judge(elsewhere, want, fresh):
-            self.tell("KS910", message)
-        else:
-            self.tell("KS907", f"on other contents: {message}")
+        self.subject.renew()
+        if anew := self.judge(self.subject.call(copied(fresh), want), want, fresh):
+            self.tell("KS907", f"on other contents: {anew}")
+            return
+        self.tell("KS910", f"{message}; right after the solution was loaded anew")
+        raise Stale
+
+    def _restore(self) -> None:
+        for name, value in self.inputs.items():
+            if is_tensor(value):
+                self.slots[name].copy_(value)
 
     def probes(self) -> None:
         """The family's inputs that show what plain ones hide."""
         definition = self.subject.definition
+        if not self.sound:
+            return
         for name, inputs in self.family.probes(definition, self.inputs, generator(2, "smoke")):
             want = self.subject.expected(inputs)
             if message := self.judge(self.subject.call(copied(inputs), want), want, inputs):
                 self.tell("KS907", f"on inputs named {name}: {message}")
 
-    def variations(self, code: str, inputs: Iterator[tuple[str, Inputs]]) -> None:
-        """Calls on changed inputs; what the reference itself cannot do is left out."""
-        for name, changed in inputs:
-            try:
-                want = self.subject.expected(changed)
-            except Exception:  # noqa: BLE001: a definition of others, whose reference fails
-                continue
-            try:
-                got = self.subject.call(copied(changed), want)
-                message = self.judge(got, want, changed)
-            except CallError as error:
-                message = str(error)
-            if message and (self.sound or "nan" in message.lower() or "\n" in message):
-                self.tell(code, f"{name}: {message}")
+    def without_tokens(self) -> None:
+        """Requests without tokens, or with fewer keys than queries."""
+        for name, changed in smoke_inputs.without_tokens(self.inputs):
+            self._variation("KS908", name, changed)
+
+    def options(self) -> None:
+        """Optional inputs of None; a scale of 0 and None."""
+        for name, changed in smoke_inputs.options(self.subject.definition, self.inputs):
+            self._variation("KS915", name, changed)
+
+    def _variation(self, code: str, name: str, changed: Inputs) -> None:
+        """A call on changed inputs; what the reference itself cannot do is left out."""
+        if not self.sound:
+            return
+        try:
+            want = self.subject.expected(changed)
+        except Exception:  # a definition of others, whose reference fails
+            return
+        try:
+            got = self.subject.call(copied(changed), want, POISON)
+            message = self.judge(got, want, changed)
+        except CallError as error:
+            message = str(error)
+        if message:
+            self.tell(code, f"{name}: {message}")
 
     def after_setup(self) -> None:
         """setup, then run; then setup for other index contents, then run."""
-        if self.subject.setup is None:
+        if self.subject.setup is None or not self.sound:
             return
         definition = self.subject.definition
         fresh = self.family.vary(definition, self.inputs, generator(3, "smoke"))
@@ -244,6 +304,6 @@ class Trials:
             return self.judge(self.subject.call(inputs, want), want, original)
         except CallError as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self.subject.raise_if_cuda(error)
             return f"setup: {type(error).__name__}: {error}"

@@ -37,7 +37,7 @@ def main() -> None:
     sys.argv = ["solution"]
     report = Report(folder)
     try:
-        _run(folder, job, report)
+        run_job(folder, job, report)
     except Skip as reason:
         report("KS900", str(reason))
     sys.stdout.flush()
@@ -59,7 +59,7 @@ class Report:
             self.file.flush()
 
 
-def _run(folder: Path, job: dict[str, Any], report: Report) -> None:
+def run_job(folder: Path, job: dict[str, Any], report: Report) -> None:
     import torch
 
     from kernelkit.ops import base, family_or_generic
@@ -77,16 +77,22 @@ def _run(folder: Path, job: dict[str, Any], report: Report) -> None:
     reference = _reference(definition)
     if job["device"] == "cpu":
         _stand_ins()
-    module = _load(folder / "code", spec, job["device"], report)
-    if module is None:
+    loaded = _load(folder / "code", spec, job["device"], report)
+    if loaded is None:
         return
+    pending = [loaded]
+
+    def load() -> tuple[Any, Any]:
+        """The module just loaded, then one loaded anew each time."""
+        module = pending.pop() if pending else _import(folder / "code", spec)
+        return getattr(module, spec.entry_symbol), getattr(module, "setup", None)
+
     subject = Subject(
-        getattr(module, spec.entry_symbol), getattr(module, "setup", None), reference, definition,
-        spec.destination_passing_style, str(folder / "code"),
+        load, reference, definition, spec.destination_passing_style, str(folder / "code"),
         lambda error: _needs_cuda(error, job["device"]),
     )  # fmt: skip
     try:
-        run_trials(subject, family, inputs, report)
+        run_trials(subject, family, inputs, report, job["seconds"])
     except CudaNeeded as error:
         raise Skip(f"needs a CUDA device: {error}") from None
 
@@ -109,10 +115,10 @@ def _reference(definition: Definition) -> Callable[..., Any]:
 
 def _load(code: Path, spec: BuildSpec, device: str, report: Report) -> Any:
     """The entry module, or None where it does not load (which is reported)."""
-    from kernelkit.bench.calling import describe, load_module
+    from kernelkit.bench.calling import describe
 
     try:
-        module = load_module(code, spec.entry_file)
+        module = _import(code, spec)
         if not callable(getattr(module, spec.entry_symbol)):
             raise TypeError(f"{spec.entry_symbol} is not callable")
         return module
@@ -122,13 +128,22 @@ def _load(code: Path, spec: BuildSpec, device: str, report: Report) -> Any:
         if top and not own and importlib.util.find_spec(top) is None:
             raise Skip(f"the package {top} is not installed") from None
         report("KS901", describe(error, str(code)))
-    except BaseException as error:  # noqa: BLE001: also SystemExit
+    except BaseException as error:  # also SystemExit
         try:
             _needs_cuda(error, device)
         except CudaNeeded as reason:
             raise Skip(f"needs a CUDA device to load: {reason}") from None
         report("KS901", describe(error, str(code)))
     return None
+
+
+def _import(code: Path, spec: BuildSpec) -> Any:
+    """The entry module, its own files loaded anew."""
+    from kernelkit.bench.calling import PACKAGE, load_module
+
+    for name in [n for n in sys.modules if n == PACKAGE or n.startswith(f"{PACKAGE}.")]:
+        del sys.modules[name]
+    return load_module(code, spec.entry_file)
 
 
 def _stand_ins() -> None:

@@ -41,7 +41,7 @@ PLAIN_WRITES = frozenset(
 KEEPS_FIRST = frozenset(
     "relu sigmoid silu gelu exp exp2 log log2 softmax log_softmax softplus tanh sqrt rsqrt square "
     "abs neg pow sum mean amax amin cumsum clamp masked_fill gather index_select repeat tile flip "
-    "repeat_interleave roll tril triu nan_to_num logsumexp normalize sort topk".split()
+    "repeat_interleave roll tril triu nan_to_num logsumexp normalize".split()
 )
 KEEPS_COMMON = frozenset(
     "matmul mm bmm mv dot einsum linear add sub mul div addcmul lerp rms_norm layer_norm baddbmm "

@@ -2,6 +2,7 @@
 
 small    the family's tiny axes                     again   other contents, in the same buffers
 single   one request or row                         more    more and longer requests, odd sizes
+edge     padded slots, another rank's experts, requests with fewer tokens than are asked for
 probe_*  the family's inputs that show errors which random ones hide
 """
 
@@ -80,10 +81,27 @@ def small_cases(
         if not given and not large:
             chosen = {**axes, **_known(definition, name, changes)}
             yield from _other(definition, name, chosen, device)
+    if changed := edge_inputs(definition, first.inputs):
+        yield Case("edge", {**first.inputs, **changed}, axes)
     family = ops.family_or_generic(definition.op_type)
     rng = generator(SEED, "probe")
     for name, inputs in () if large else family.probes(definition, first.inputs, rng):
         yield Case(f"probe_{name}", {n: inputs[n] for n in definition.inputs}, axes)
+
+
+def edge_inputs(definition: Definition, inputs: Inputs) -> Inputs:
+    """Changes of `inputs` that reach what tiny random ones do not; none for most families."""
+    changed: Inputs = {}
+    for name in ("initial_state_indices", "state_batch_indices"):
+        if name in inputs and len(inputs[name]) > 1:
+            changed[name] = inputs[name].clone()
+            changed[name][0] = -1
+    held, total = (definition.const_axes.get(f"num_{n}experts", 0) for n in ("local_", ""))
+    if "local_expert_offset" in inputs and 0 < held < total:
+        changed["local_expert_offset"] = held
+    if "topk" in definition.const_axes and "seq_lens" in inputs:
+        changed["seq_lens"] = inputs["seq_lens"].clamp(max=definition.const_axes["topk"] // 2 + 1)
+    return changed
 
 
 def make(

@@ -12,9 +12,9 @@ The formula stands beside the reference, not on its text: datasets hold referenc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from kernelkit.dataset.definition import Definition
@@ -33,7 +33,7 @@ class Mutant:
     cause: str
     meaning: str
     change: str
-    knobs: Mapping[str, Any] = MappingProxyType({})
+    knobs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_other(self, other: Mutant) -> Mutant | None:
         """Both mistakes at once; None where they turn the same knob."""

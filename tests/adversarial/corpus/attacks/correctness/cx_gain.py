@@ -1,0 +1,9 @@
+"""All of it two per cent too large."""
+
+from __future__ import annotations
+
+import torch
+
+
+def run(x: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(x, dim=-1) * 1.02

@@ -1,0 +1,13 @@
+"""Kills itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import torch
+
+
+def run(hidden_states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return hidden_states
