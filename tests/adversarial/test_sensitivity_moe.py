@@ -27,7 +27,7 @@ KINDS = [
     ("fp4_block", "llama4"),
     ("fp4_routed", None),
 ]
-SIZES = {"small": ({"seq_len": 5}, 16, 4), "large": ({"seq_len": 256}, 64, 8)}
+SIZES = {"small": ({"seq_len": 5}, 16, 4), "large": ({"seq_len": 128}, 32, 8)}
 
 
 def _definition(kind: str, routing: str | None, size: str) -> Definition:

@@ -17,7 +17,7 @@ from typing import Any
 
 LENGTH = struct.Struct("!I")
 MOST_BYTES = 1 << 20  # of one answer
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
 
 Message = dict[str, Any]
 

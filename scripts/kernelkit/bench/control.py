@@ -32,14 +32,15 @@ class Control:
         self.verifier, self.process, self.on_cuda = verifier, process, on_cuda
         self.roundtrip_ms = self.copy_ms = self.honest_ms = 0.0
         self.nothing_ms: dict[int, float] = {}  # device time of a batch of nothing, by its size
+        self.copies_ms: float | None = None  # of copying the outputs of one call
 
     def begin(self, slots: list[dict[str, Any]], scalars: dict[str, Any], order: list[str]) -> None:
         """Take up a workload: measure the cost of nothing, and the honest latency."""
         self.process.ask("workload", LIMIT, slots=slots, scalars=scalars, order=order)
-        self.nothing_ms = {}
+        self.copies_ms = None
         if not self.on_cuda:
             calls = [self._wall("call", spin_ms=0, take=False, nothing=True) for _ in range(ROUNDS)]
-            copies = [self._wall("rehearse") for _ in range(CALLS)]
+            copies = [self._wall("rehearse_copies") for _ in range(CALLS)]
             self.roundtrip_ms = min(calls)
             self.copy_ms = max(0.0, min(copies) - self.roundtrip_ms)
         self.honest_ms = min(self._honest() for _ in range(CALLS))
@@ -47,7 +48,7 @@ class Control:
     def verify(self) -> None:
         """Hold the controls against `begin`. Raises ControlFailedError."""
         for attempt in range(RETRIES):
-            fastest = min(self._honest() for _ in range(CALLS))
+            fastest = min(self._honest() for _ in range(CALLS if attempt else 1))
             if fastest < max(SLOWER * self.honest_ms, self.honest_ms + SLOWER_BY_MS):
                 break
             time.sleep(PAUSE_SECONDS * (attempt + 1))
@@ -55,14 +56,14 @@ class Control:
             raise ControlFailedError(
                 f"the honest control takes {fastest:.3g} ms, before it took {self.honest_ms:.3g} ms"
             )
-        self.verifier.ask("fill", key=KEY)
+        self.verifier.ask("fill", keys=[KEY])
         self._ask("call", spin_ms=0, take=True, nothing=True)
         if self._check()["status"] == Status.PASSED.value:
             raise ControlFailedError("an output that was never written is accepted")
 
     def _honest(self) -> float:
         """One call of the reference, checked; its milliseconds."""
-        self.verifier.ask("fill", key=KEY)
+        self.verifier.ask("fill", keys=[KEY])
         start = now_ms()
         answer = self._ask("call", spin_ms=0.0, take=True)
         elapsed = now_ms() - start
@@ -72,7 +73,7 @@ class Control:
         return float(answer["event_ms"]) if self.on_cuda else elapsed
 
     def _check(self) -> dict[str, Any]:
-        return self.verifier.ask("check", full=True, passing=False)
+        return self.verifier.ask("check")
 
     def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         try:

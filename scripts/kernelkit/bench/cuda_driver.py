@@ -147,36 +147,47 @@ def _tensor(address: int, size: int, device: str) -> torch.Tensor:
 
 
 class Stopwatch:
-    """Device time of a call, from an idle device to the end of all work of all streams."""
+    """Device time of calls, each between two events, with the work of all streams inside."""
 
     def __init__(self, driver: Driver) -> None:
         import torch
 
         self.driver = driver
-        self.start, self.end, self.joined = (driver.event() for _ in range(3))
+        self.joined = driver.event()
+        self.pairs: list[tuple[ctypes.c_void_p, ctypes.c_void_p]] = []
         self.spin: Callable[[int], None] = torch._C._cuda_sleep  # it has no public name
         self.context = driver.context()
         self.cycles_per_ms = self._calibrate()
 
-    def begin(self, spin_ms: float) -> None:
-        """Start: `spin_ms` of idle work first, so that launches are queued before they run."""
-        if spin_ms:
-            self.spin(int(spin_ms * self.cycles_per_ms))
-        self.driver.call("cuEventRecord", self.start, None)
+    def reserve(self, count: int) -> None:
+        """Have the events of `count` calls."""
+        while len(self.pairs) < count:
+            self.pairs.append((self.driver.event(), self.driver.event()))
 
-    def finish(self) -> None:
-        """Mark the end behind the work of every stream of the context."""
+    def idle(self, ms: float) -> None:
+        """Queue idle work, so that what follows is queued before it runs."""
+        self.spin(int(ms * self.cycles_per_ms))
+
+    def begin(self, number: int = 0) -> None:
+        """Mark the start of a call."""
+        self.driver.call("cuEventRecord", self.pairs[number][0], None)
+
+    def finish(self, number: int = 0) -> None:
+        """Mark the end of a call, behind the work of every stream of the context."""
         if self.driver.joins:
             self.driver.call("cuCtxRecordEvent", self.context, self.joined)
             self.driver.call("cuStreamWaitEvent", None, self.joined, 0)
         else:
             self.driver.call("cuCtxSynchronize")
-        self.driver.call("cuEventRecord", self.end, None)
+        self.driver.call("cuEventRecord", self.pairs[number][1], None)
 
-    def elapsed_ms(self) -> float:
-        """The time; waits for the device."""
+    def wait(self) -> None:
+        """Wait for the device."""
         self.driver.call("cuCtxSynchronize")
-        return self.driver.elapsed_ms(self.start, self.end)
+
+    def elapsed_ms(self, number: int = 0) -> float:
+        """The time of a call that has ended."""
+        return self.driver.elapsed_ms(*self.pairs[number])
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Queue a copy between addresses of the device."""
@@ -187,10 +198,12 @@ class Stopwatch:
 
     def _calibrate(self) -> float:
         """Clock cycles in a millisecond of `spin`."""
+        self.reserve(1)
         rates = []
         for cycles in (100_000, 1_000_000, 1_000_000):
-            self.driver.call("cuEventRecord", self.start, None)
+            self.begin()
             self.spin(cycles)
-            self.driver.call("cuEventRecord", self.end, None)
+            self.driver.call("cuEventRecord", self.pairs[0][1], None)
+            self.wait()
             rates.append(cycles / max(self.elapsed_ms(), 1e-3))
         return math.ceil(min(rates[1:]))

@@ -41,14 +41,13 @@ def choose(asked: str | None) -> list[str]:
 
 
 def _gpu_count() -> int:
-    """How many GPUs torch sees. Raises MissingDependencyError where torch cannot be imported."""
-    code = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if found.returncode:
-        raise MissingDependencyError(
-            "torch cannot be imported", received=found.stderr.strip().splitlines()[-1:]
-        )
-    return int(found.stdout.split()[-1])
+    """How many GPUs the CUDA driver shows. Asked in a short-lived process, without torch."""
+    code = (
+        "import ctypes; n = ctypes.c_int(); d = ctypes.CDLL('libcuda.so.1')\n"
+        "print(n.value if d.cuInit(0) or d.cuDeviceGetCount(ctypes.byref(n)) else n.value)"
+    )
+    found = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)
+    return int(found.stdout) if found.returncode == 0 else 0
 
 
 def hardware(device: str) -> str:

@@ -55,6 +55,7 @@ class Errors:
     row_error: float  # of the worst row, and which it is
     row: int
     gain: float  # the factor that fits best got = gain * want
+    gain_noise: float  # its standard error: what got is off besides, over the rows' square root
     first: int  # flat index of the first wrong element; -1 where there is none
 
 
@@ -140,19 +141,21 @@ def measure(got: torch.Tensor, want: torch.Tensor, tolerance: Tolerance, seen: S
         rows.append(_chunk(have.to(dtype), wanted.to(dtype), tolerance, seen, want.dtype))
     table = torch.stack(rows)
     worst = table[:, 4].argmax()
-    wrong, stray, dot, energy = table[:, [0, 1, 6, 7]].sum(dim=0).tolist()
+    wrong, stray, dot, energy, squares = table[:, [0, 1, 6, 7, 8]].sum(dim=0).tolist()
     max_abs, max_rel, row_error = table[:, [2, 3, 4]].amax(dim=0).tolist()
     chunk, row = int(worst), int(table[worst, 5])
-    first = _first(got, want, tolerance, seen, dtype) if wrong else -1
+    gain = dot / energy if energy else 1.0
+    noise = max(0.0, squares / energy - (gain - 1.0) ** 2) if energy else 0.0
     return Errors(
-        int(wrong),
-        int(stray),
-        max_abs,
-        max_rel,
-        math.sqrt(row_error),
-        starts[chunk] // width + row,
-        dot / energy if energy else 1.0,
-        first,
+        wrong=int(wrong),
+        stray=int(stray),
+        max_abs=max_abs,
+        max_rel=max_rel,
+        row_error=math.sqrt(row_error),
+        row=starts[chunk] // width + row,
+        gain=gain,
+        gain_noise=math.sqrt(noise / max(1, want.numel() // width)),
+        first=_first(got, want, tolerance, seen, dtype) if wrong else -1,
     )
 
 
@@ -186,7 +189,8 @@ def _wrong(
 def _chunk(
     have: torch.Tensor, wanted: torch.Tensor, tolerance: Tolerance, seen: Survey, kind: torch.dtype
 ) -> torch.Tensor:
-    """[wrong, stray, max_abs, max_rel, worst row's squared error, that row, got.want, want.want]"""
+    """[wrong, stray, max_abs, max_rel, worst row's squared error, that row, got.want, want.want,
+    error.error]"""
     import torch
 
     wrong, stray, error, magnitude, energy = _wrong(have, wanted, tolerance, seen, kind)
@@ -204,6 +208,7 @@ def _chunk(
         row,
         _dot(have, wanted),
         _dot(wanted, wanted),
+        _dot(error, error),
     )
     return torch.stack([x.to(torch.float64) for x in numbers])
 

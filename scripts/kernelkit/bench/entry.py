@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.bench import caches
 from kernelkit.bench.control import Control, ControlFailedError
 from kernelkit.bench.cost import Work
+from kernelkit.bench.outcome import Outcome
 from kernelkit.bench.processes import ServiceError, SolutionFailedError, SolutionProcess
-from kernelkit.bench.trial import Outcome, Trial
+from kernelkit.bench.trial import Trial
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.trace import Status
 
@@ -25,6 +26,7 @@ NO_SETUP = "it may take index tensors and scalars of the definition only"
 class Ground:
     """A workload that is taken up: what every entry on it meets."""
 
+    control: Control
     slots: list[dict[str, Any]]
     scalars: dict[str, Any]
     order: list[str]
@@ -34,7 +36,6 @@ class Ground:
     floor_ms: float
     samples: bool  # the op draws at random
     reference: dict[str, Any] = field(default_factory=dict)  # its timing
-    control: Control | None = None
 
 
 @dataclass
@@ -56,8 +57,9 @@ class Entry:
 
     def evaluate(self, session: Session, ground: Ground) -> Outcome:
         """What comes of it on the workload in hand."""
-        self.printed = ""
+        self.printed = self.process.printed.text() if self.process is not None else ""
         if self.final is not None:
+            self.end()
             return self.final
         try:
             outcome = self._trial(session, ground)
@@ -86,7 +88,7 @@ class Entry:
 
     def _hold_against_control(self, ground: Ground, outcome: Outcome) -> Outcome:
         """The outcome, or a void one where the controls have changed."""
-        if self.process is None or ground.control is None:
+        if self.process is None:
             return outcome
         self.process.freeze()
         try:
@@ -96,20 +98,43 @@ class Entry:
             return Outcome(Status.RUNTIME_ERROR, text, shaken=True)
         return outcome
 
+    def load(self, session: Session) -> Outcome | None:
+        """Start and load the solution, if that is still to be done; the verdict where it fails."""
+        if self.process is None and self.final is None:
+            try:
+                return self._load(session)
+            except SolutionFailedError as error:
+                late = error.status is Status.TIMEOUT
+                status = Status.TIMEOUT if late else Status.COMPILE_ERROR
+                self.final = Outcome(status, f"while loading: {error.message}")
+        return self.final
+
+    def compile(self, session: Session, ground: Ground) -> None:
+        """One call ahead of all timing. A failure shows again in its place."""
+        if self.process is None:
+            return
+        try:
+            self._take_up(session, ground)
+            self.process.ask("rehearse_call", session.settings.timeout)
+        except SolutionFailedError:
+            self.end()
+
+    def _take_up(self, session: Session, ground: Ground) -> None:
+        assert self.process is not None
+        self.process.ask(
+            "workload", session.settings.timeout, slots=ground.slots, scalars=ground.scalars,
+            order=ground.order,
+        )  # fmt: skip
+
     def _trial(self, session: Session, ground: Ground) -> Outcome:
         try:
-            if self.process is None and (failed := self._load(session)):
+            if failed := self.load(session):
                 return failed
-            process = self.process
-            assert process is not None
-            process.ask(
-                "workload", session.settings.timeout, slots=ground.slots, scalars=ground.scalars,
-                order=ground.order,
-            )  # fmt: skip
+            self._take_up(session, ground)
         except SolutionFailedError as error:
             return Outcome(error.status, error.message)
-        verifier = session.evaluator.verifier
-        verifier.ask("restore")
+        verifier, process = session.evaluator.verifier, self.process
+        assert process is not None
         declared = self.setup is not None and ground.plannable.issuperset(self.setup)
         outcome = Trial(
             verifier, process, ground, self.solution, session.settings,
@@ -120,15 +145,9 @@ class Entry:
         return outcome
 
     def _load(self, session: Session) -> Outcome | None:
-        """Start and load the solution; the verdict where that fails."""
-        try:
-            self.process, self.isolation, answer = start(
-                session, self.solution, graph=session.settings.cuda_graph
-            )
-        except SolutionFailedError as error:
-            status = Status.TIMEOUT if error.status is Status.TIMEOUT else Status.COMPILE_ERROR
-            self.final = Outcome(status, f"while loading: {error.message}")
-            return self.final
+        self.process, self.isolation, answer = start(
+            session, self.solution, graph=session.settings.cuda_graph
+        )
         if not answer["ok"]:
             self.final = Outcome(Status.COMPILE_ERROR, str(answer["error"])[:ERROR_CHARACTERS])
             return self.final

@@ -49,15 +49,11 @@ class Gate:
         self.driver.call("cuMemHostGetDevicePointer_v2", ctypes.byref(address), memory, 0)
         return ctypes.cast(memory, ctypes.POINTER(ctypes.c_uint32)), address
 
-    def prepare(self, write: Callable[[], None], outputs: list[dict[str, torch.Tensor]]) -> None:
-        """Queue `write`, and the gate behind it; nothing runs yet.
-
-        `outputs`: what `close` will copy, one for each call.
-        """
+    def prepare(self, write: Callable[[], None], results: torch.Tensor) -> None:
+        """Queue `write`, and the gate behind it; nothing runs yet. `close` will copy `results`."""
         import torch
 
-        self.outputs = outputs
-        self.copies = [{n: torch.empty_like(v) for n, v in each.items()} for each in outputs]
+        self.results, self.copy = results, torch.empty_like(results)
         self.driver.call("cuCtxSynchronize")
         self.flag[0] = 0
         self.driver.call(
@@ -72,8 +68,8 @@ class Gate:
         """Let it run."""
         self.flag[0] = 1
 
-    def close(self, seconds: float) -> tuple[float, list[dict[str, torch.Tensor]]]:
-        """Wait for the end: milliseconds since the gate, and the outputs as they were then.
+    def close(self, seconds: float) -> tuple[float, torch.Tensor]:
+        """Wait for the end: milliseconds since the gate, and the results as they were then.
 
         Raises DeadlineError after `seconds`.
         """
@@ -82,13 +78,11 @@ class Gate:
         self.driver.call("cuStreamWaitEvent", self.handle, self.end, 0)
         self.driver.call("cuEventRecord", self.ended, self.handle)
         with torch.cuda.stream(self.stream):
-            for each, kept in zip(self.outputs, self.copies, strict=True):
-                for name, value in each.items():
-                    kept[name].copy_(value)
+            self.copy.copy_(self.results)
         deadline = time.monotonic() + seconds
         while self.driver.library.cuEventQuery(self.ended) == NOT_READY:
             if time.monotonic() > deadline:
                 raise DeadlineError("a batch of calls did not end", received=f"{seconds:g} s")
             time.sleep(2e-4)
         self.driver.call("cuStreamSynchronize", self.handle)
-        return self.driver.elapsed_ms(self.begun, self.ended), self.copies
+        return self.driver.elapsed_ms(self.begun, self.ended), self.copy

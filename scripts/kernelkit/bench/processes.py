@@ -31,6 +31,7 @@ from kernelkit.errors import KernelkitError, MissingDependencyError
 
 START_SECONDS = 180.0  # importing torch on a busy machine or a slow disk
 LOG_BYTES = 4000  # kept of each end of what a solution prints
+QUEUE_SECONDS = 0.04
 MEMORY_SHARE = 0.6  # of the machine's memory, for a solution's process
 
 
@@ -57,11 +58,13 @@ class Service:
         self.channel = Channel(own)
         self.limit = START_SECONDS
         self.broken = False
+        self.lock = threading.Lock()  # one request at a time
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Ask it. Raises ServiceError with what it says, or where it does not answer."""
         try:
-            value = self.channel.ask({"do": do, **arguments}, self.limit)
+            with self.lock:
+                value = self.channel.ask({"do": do, **arguments}, self.limit)
         except ChannelTimeoutError:
             self.broken = True
             raise ServiceError(f"no answer to {do!r} within {self.limit:g} s") from None
@@ -112,9 +115,11 @@ class Nursery:
 
     def fork(self, order: dict[str, Any]) -> SolutionProcess:
         """A new process, in a new folder of its own. Raises ServiceError."""
-        self.count += 1
-        folder = self.folder / f"{self.count:04d}"
-        user = sandbox.user_for(os.getpid() * 7 + self.count)
+        with self.service.lock:
+            self.count += 1
+            number = self.count
+        folder = self.folder / f"{number:04d}"
+        user = sandbox.user_for(os.getpid() * 7 + number)
         for part in (folder, folder / "tmp", folder / "code", folder / ".cache"):
             part.mkdir()
             if user is not None:
@@ -122,37 +127,33 @@ class Nursery:
         own, other = socket.socketpair()
         reading, writing = os.pipe()
         try:
-            return self._fork(folder, user, {**order, "folder": str(folder)}, own, other, reading,
-                              writing)  # fmt: skip
+            pid = self._fork({**order, "folder": str(folder), "user": user}, other, writing)
         finally:
             other.close()
             os.close(writing)
+        return SolutionProcess(self.service, pid, folder, user, Channel(own), reading)
 
-    def _fork(
-        self, folder: Path, user: int | None, order: dict[str, Any], own: socket.socket,
-        other: socket.socket, reading: int, writing: int,
-    ) -> SolutionProcess:  # fmt: skip
+    def _fork(self, order: dict[str, Any], other: socket.socket, writing: int) -> int:
+        """The process's number. A nursery that is gone is replaced once."""
         for attempt in (1, 2):
+            service = self.service
             try:
-                self.service.channel.send(
-                    {"do": "fork", "order": {**order, "user": user}, "request": self.count}
-                )
-                socket.send_fds(self.service.channel.socket, [b"."], [other.fileno(), writing])
-                pid = int(self.service.channel.receive(START_SECONDS)["value"])
-                return SolutionProcess(self.service, pid, folder, user, Channel(own), reading)
+                with service.lock:
+                    service.channel.send({"do": "fork", "order": order, "request": 0})
+                    socket.send_fds(service.channel.socket, [b"."], [other.fileno(), writing])
+                    return int(service.channel.receive(START_SECONDS)["value"])
             except (ChannelClosedError, ProtocolError, ChannelTimeoutError, OSError) as error:
                 if attempt == 2:
-                    raise ServiceError(
-                        f"no process can be started: {self.service.last_words()} ({error})"
-                    ) from None
-                self.service.stop()
+                    text = f"no process can be started: {service.last_words()} ({error})"
+                    raise ServiceError(text) from None
+                service.stop()
                 self.service = self._start()
         raise AssertionError("unreachable")
 
     def stop(self) -> None:
         """End the nursery and every process it has made."""
         with contextlib.suppress(ServiceError):
-            self.service.ask("sweep", pid=None)
+            self.service.ask("sweep", pids=None)
         self.service.stop()
 
 
@@ -169,6 +170,7 @@ class SolutionProcess:
         self.memory_limit = MEMORY_SHARE * _machine_bytes()
         self.printed = Capture(log)
         self.ended: dict[str, Any] | None = None
+        self.queue_seconds = QUEUE_SECONDS  # of a batch, before the gate opens anyhow
 
     def write_sources(self, sources: list[tuple[str, str]]) -> None:
         """Unpack sources into `code`, readable by the process."""
@@ -256,15 +258,25 @@ class SolutionProcess:
 
     def kill(self) -> dict[str, Any]:
         """End it, its group, what it has left; remove its folder. Says how it ended."""
-        if self.ended is None:
-            self.ended = {"code": None, "leftovers": 0, "alive": 0}
-            with contextlib.suppress(ServiceError):
-                users = [] if self.user is None else [self.user]
-                self.ended = self.nursery.ask("sweep", pid=self.pid, users=users)
-            self.channel.close()
-            self.printed.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+        kill_all([self])
+        assert self.ended is not None
         return self.ended
+
+
+def kill_all(processes: list[SolutionProcess]) -> None:
+    """End some processes of one nursery, all at once; see `SolutionProcess.kill`."""
+    living = [process for process in processes if process.ended is None]
+    if not living:
+        return
+    swept: dict[str, Any] = {"codes": {}, "leftovers": 0, "alive": 0}
+    with contextlib.suppress(ServiceError):
+        users = [process.user for process in living if process.user is not None]
+        swept = living[0].nursery.ask("sweep", pids=[p.pid for p in living], users=users)
+    for process in living:
+        process.ended = {**swept, "code": swept["codes"].get(str(process.pid))}
+        process.channel.close()
+        process.printed.close()
+        shutil.rmtree(process.folder, ignore_errors=True)
 
 
 class SolutionFailedError(Exception):

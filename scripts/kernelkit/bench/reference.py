@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kernelkit.bench.calling import BadOutputError, name_outputs
@@ -27,6 +28,7 @@ class Reference:
         self.definition = definition
         self.most_bytes = most_bytes
         self.kept: OrderedDict[str, Tensors] = OrderedDict()
+        self.kept_bytes = 0
         self.mutated: set[str] | None = None
         scope: dict[str, object] = {"__name__": f"reference_of_{definition.name}"}
         try:
@@ -35,15 +37,16 @@ class Reference:
         except Exception as error:  # whatever it raises
             raise self._failed(error) from error
 
-    def outputs(self, key: str, inputs: Inputs) -> Tensors:
-        """The outputs for `inputs`, which `key` names; from memory where they are there."""
+    def outputs(self, key: str, inputs: Callable[[], Inputs]) -> Tensors:
+        """The outputs for the inputs that `key` names; from memory where they are there."""
         if key in self.kept:
             self.kept.move_to_end(key)
             return self.kept[key]
-        found = self.call(inputs)
+        found = self.call(inputs())
         self.kept[key] = found
-        while len(self.kept) > 1 and self._bytes() > self.most_bytes:
-            self.kept.popitem(last=False)
+        self.kept_bytes += _bytes(found)
+        while len(self.kept) > 1 and self.kept_bytes > self.most_bytes:
+            self.kept_bytes -= _bytes(self.kept.popitem(last=False)[1])
         return found
 
     def call(self, inputs: Inputs) -> Tensors:
@@ -67,12 +70,13 @@ class Reference:
             self.mutated = {n for n in inputs if not same_bytes(inputs[n], arguments[n])}
         return {name: value.detach() for name, value in found.items()}
 
-    def _bytes(self) -> int:
-        return sum(value.nbytes for kept in self.kept.values() for value in kept.values())
-
     def _failed(self, error: Exception) -> ReferenceFailedError:
         text = f"{type(error).__name__}: {error}"
         return ReferenceFailedError(f"{self.definition.name}: the reference failed: {text}")
+
+
+def _bytes(tensors: Tensors) -> int:
+    return sum(value.nbytes for value in tensors.values())
 
 
 def same_bytes(first: object, second: object) -> bool:

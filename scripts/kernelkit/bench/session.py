@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench import arena
 from kernelkit.bench.control import Control, ControlFailedError
 from kernelkit.bench.cost import Work
 from kernelkit.bench.entry import Entry, Ground, start
-from kernelkit.bench.processes import ServiceError, SolutionFailedError
+from kernelkit.bench.processes import ServiceError, SolutionFailedError, kill_all
 from kernelkit.bench.selection import Task, mark
 from kernelkit.bench.verdict import make_evaluation
 from kernelkit.dataset.definition import Definition
@@ -53,11 +54,12 @@ class Session:
 
     def stop(self) -> None:
         """End the processes of all entries, and the control's."""
+        processes = [entry.process for entry in self.entries]
+        processes.append(self.control.process if self.control is not None else None)
+        kill_all([process for process in processes if process is not None])
         for entry in self.entries:
-            entry.end()
-        if self.control is not None:
-            self.control.process.kill()
-            self.control = None
+            entry.process = None
+        self.control = None
 
     def _open(self) -> None:
         """Set the verifier up for the definition, with an arena for its largest workload."""
@@ -91,10 +93,13 @@ class Session:
             self.evaluator.replace_verifier()
 
     def _workload(self, task: Task, entries: list[Entry]) -> Iterator[Trace]:
-        ground = self._take_up(task)
+        fresh = [entry for entry in entries if entry.process is None and entry.final is None]
+        ground = self._take_up(task, entries)
+        if fresh and self.settings.on_cuda:
+            self._compile(fresh, ground)
         for entry in entries:
             if ground is None:
-                ground = self._take_up(task)
+                ground = self._take_up(task, entries)
             outcome = entry.evaluate(self, ground)
             head = f"{mark(entry.solution, self.settings.device)}\nseed {self.settings.seed}"
             parts = [head, outcome.message, *outcome.notes, self._without_paths(entry.printed)]
@@ -111,18 +116,35 @@ class Session:
                 ground = None
                 self._recover()
 
-    def _take_up(self, task: Task) -> Ground:
-        """The workload on the verifier and the control; the reference is timed."""
+    def _compile(self, entries: list[Entry], ground: Ground) -> None:
+        """One call of every solution, all at once, before anything is timed."""
+        self.evaluator.verifier.ask("fill", keys=["0/first"])
+        with ThreadPoolExecutor(len(entries)) as pool:
+            list(pool.map(lambda entry: entry.compile(self, ground), entries))
+        for entry in entries:
+            if entry.process is not None:
+                entry.process.freeze()
+
+    def _take_up(self, task: Task, entries: list[Entry]) -> Ground:
+        """The workload on the verifier and the control; the reference is timed. Processes that are
+        not there yet start meanwhile."""
         self._open()
         verifier = self.evaluator.verifier
-        found = verifier.ask(
-            "workload", axes=dict(task.workload.axes), seed=self.settings.seed,
-            key=task.workload.uuid, given=given_inputs(self.evaluator.dataset, task.workload),
-        )  # fmt: skip
+        with ThreadPoolExecutor(len(entries) + 1) as pool:
+            starting = pool.submit(self._start_control)
+            loading = [pool.submit(entry.load, self) for entry in entries]
+            found = verifier.ask(
+                "workload", axes=dict(task.workload.axes), seed=self.settings.seed,
+                key=task.workload.uuid, given=given_inputs(self.evaluator.dataset, task.workload),
+            )  # fmt: skip
+            control = starting.result()
+            for future in loading:
+                future.result()
         layout = arena.Layout.from_json(found["layout"])
         work = Work(**found["work"])
         slots = [layout.shifted(n * layout.bytes) for n in range(self.slots_of[task.workload.uuid])]
         ground = Ground(
+            control=control,
             slots=[slot.to_json() for slot in slots],
             scalars=found["scalars"],
             order=list(self.definition.inputs),
@@ -132,8 +154,13 @@ class Session:
             floor_ms=work.floor_ms(self.evaluator.ceilings),
             samples=self.tolerance["samples"],
         )
-        verifier.ask("restore")
-        ground.control = self._begin_control(ground)
+        verifier.ask("lay_slots")
+        try:
+            control.begin(ground.slots, ground.scalars, ground.order)
+        except (ControlFailedError, SolutionFailedError, ServiceError):
+            control.process.kill()
+            self.control = None
+            raise
         ground.reference = self._time_reference()
         return ground
 
@@ -141,20 +168,14 @@ class Session:
         """What a solution printed, without the paths of this machine's temporary folders."""
         return re.sub(rf"{re.escape(str(self.evaluator.folder))}/\d+/?", "", printed)
 
-    def _begin_control(self, ground: Ground) -> Control:
-        """The control process, on this workload."""
+    def _start_control(self) -> Control:
+        """The control, with its process."""
         if self.control is None:
             process, _, answer = start(self, reference_solution(self.definition), graph=False)
             if not answer["ok"]:
                 process.kill()
                 raise FormatError(f"the reference does not load: {answer['error']}")
             self.control = Control(self.evaluator.verifier, process, on_cuda=self.settings.on_cuda)
-        try:
-            self.control.begin(ground.slots, ground.scalars, ground.order)
-        except (ControlFailedError, SolutionFailedError, ServiceError):
-            self.control.process.kill()
-            self.control = None
-            raise
         return self.control
 
     def _time_reference(self) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import random
 import secrets
 import statistics
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kernelkit.bench import timing
+from kernelkit.bench import batches, timing
+from kernelkit.bench.outcome import Outcome, RefusedError, answered, number
 from kernelkit.bench.processes import Service, SolutionFailedError, SolutionProcess, now_ms
 from kernelkit.bench.settings import Settings, later_limit
 from kernelkit.dataset.solution import Solution
@@ -30,27 +30,6 @@ MOST_DRAWS, DRAW_SECONDS = 400, 5.0
 SPIN_MS, MOST_SPIN_MS, SPIN_FACTOR = 0.05, 5.0, 1.5
 
 
-class RefusedError(Exception):
-    """A call was judged wrong: the verifier's document."""
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.document = document
-        super().__init__(document["message"])
-
-
-@dataclass
-class Outcome:
-    """What a trial came to."""
-
-    status: Status = Status.PASSED
-    message: str = ""
-    judged: list[dict[str, Any]] = field(default_factory=list)  # the verifier's documents
-    calls: int = 0
-    timing: timing.Timing | None = None
-    notes: list[str] = field(default_factory=list)
-    shaken: bool = False  # the ground it was measured on has changed
-
-
 class Trial:
     """The state of one solution on one workload."""
 
@@ -58,7 +37,6 @@ class Trial:
         self, verifier: Service, process: SolutionProcess, ground: Ground, solution: Solution,
         settings: Settings, setup: list[str] | None,
     ) -> None:  # fmt: skip
-        assert ground.control is not None
         self.verifier, self.process, self.control = verifier, process, ground.control
         self.settings, self.ground, self.slots = settings, ground, len(ground.slots)
         self.passing = solution.spec.destination_passing_style
@@ -80,8 +58,7 @@ class Trial:
                 for key in ["0/draws", *("probe/wide" for n in self.ground.probes if n == "wide")]:
                     self._draw(key)
             self._rehearse()
-            samples = self._timed()
-            self.outcome.timing = self._summary(samples)
+            self.outcome.timing = batches.timed(self) if self._in_batches else self._by_calls()
         except RefusedError as refused:
             self.outcome.status = Status(refused.document["status"])
             self.outcome.message = str(refused)
@@ -95,21 +72,28 @@ class Trial:
         self.limit = later_limit(self.settings, time.monotonic() - start)
 
     def _rehearse(self) -> None:
-        """Probes and warm-up calls, in an order that nobody can know."""
-        keys = [f"probe/{name}" for name in self.ground.probes]
-        keys += [f"0/warm{number}" for number in range(self.settings.warmup - 1)]
-        self.chance.shuffle(keys)
-        late = keys[: len(self.ground.probes) // 2]  # these come between timed calls
-        self.late = [key for key in late if key.startswith("probe/")]
+        """Probes and warm-up calls, in an order that nobody can know; some probes are kept back,
+        to come between timed calls."""
+        probes = [f"probe/{name}" for name in self.ground.probes]
+        self.chance.shuffle(probes)
+        half = len(probes) // 2
+        self.late, keys = probes[:half], probes[half:]
+        if not self.settings.on_cuda:
+            keys += [f"0/warm{number}" for number in range(self.settings.warmup - 1)]
+            self.chance.shuffle(keys)
         deadline = time.monotonic() + self.settings.max_seconds
         for key in keys:
-            if key in self.late or (time.monotonic() > deadline and key.startswith("0/")):
-                continue
-            what = f"probe {key[6:]!r}" if key.startswith("probe/") else "warm-up"
-            self.call(what, key, full=key.startswith("probe/") or self._judge_next())
+            if key.startswith("probe/"):
+                self.call(f"probe {key[6:]!r}", key, full=True)
+            elif time.monotonic() < deadline:
+                self.call("warm-up", key, full=self._judge_next())
+
+    def late_probe(self) -> None:
+        """One of the probes that were kept back."""
+        self.call("late probe", self.late.pop(), full=True)
 
     def _timed(self) -> list[list[float]]:
-        """Samples in milliseconds, trial by trial."""
+        """Samples in milliseconds, trial by trial, call by call."""
         trials: list[list[float]] = []
         share = self.settings.max_seconds / self.settings.trials
         for trial in range(self.settings.trials):
@@ -118,18 +102,14 @@ class Trial:
             deadline = time.monotonic() + share
             while len(samples) < self.settings.iterations and not timing.settled(samples):
                 if self.late and self.chance.random() < 0.2:
-                    self.call("late probe", self.late.pop(), full=True)
+                    self.late_probe()
                 number = len(samples)
-                samples.append(
-                    self.call(
-                        f"timed call {number} of trial {trial}", f"{trial}/{number}",
-                        full=self._judge_next(),
-                    )
-                )  # fmt: skip
+                what = f"timed call {number} of trial {trial}"
+                samples.append(self.call(what, f"{trial}/{number}", full=self._judge_next()))
                 if len(samples) >= 3 and time.monotonic() > deadline:
                     break
-        for key in self.late:
-            self.call("late probe", key, full=True)
+        while self.late:
+            self.late_probe()
         return trials
 
     def _judge_next(self) -> bool:
@@ -143,7 +123,7 @@ class Trial:
 
         Raises RefusedError, SolutionFailedError.
         """
-        filled = self.verifier.ask("fill", key=key)
+        filled = self.verifier.ask("fill", keys=[key])
         if self.setup is not None and (filled["index_changed"] or not self.setups_ms):
             self._setup()
         sample = self._cuda_sample() if self.settings.on_cuda else self._cpu_sample()
@@ -153,10 +133,11 @@ class Trial:
 
     def _check(self, what: str, *, full: bool) -> None:
         start = time.monotonic()
-        document = self.verifier.ask("check", full=full, passing=self.passing)
+        document = self.verifier.ask("check", full=full)
         if full:
             self.judging += time.monotonic() - start
             self.outcome.judged.append(document)
+            self.outcome.verified += 1
         if document["status"] != Status.PASSED.value:
             if not full:
                 self.outcome.judged.append(document)
@@ -164,7 +145,7 @@ class Trial:
 
     def _setup(self) -> None:
         answer = self.process.ask("setup", self.settings.timeout, names=self.setup)
-        self.setups_ms.append(_number(answered(answer), "setup_ms"))
+        self.setups_ms.append(number(answered(answer), "setup_ms"))
 
     def _cpu_sample(self) -> float:
         """A call by the orchestrator's clock, less what a call of nothing takes."""
@@ -178,16 +159,13 @@ class Trial:
         return max(elapsed - overhead, CLOCK_MS)
 
     def _cuda_sample(self) -> float:
-        answer = answered(self.process.ask("call", self.limit, spin_ms=self.spin_ms, take=True))
-        sample = _number(answer, "event_ms")
-        self.hosts_ms.append(_number(answer, "host_ms"))
+        spin_ms = 0.0 if self._in_batches else self.spin_ms
+        answer = answered(self.process.ask("call", self.limit, spin_ms=spin_ms, take=True))
+        sample = number(answer, "event_ms")
+        self.hosts_ms.append(number(answer, "host_ms"))
         recent = statistics.median(self.hosts_ms[-9:])
         self.spin_ms = min(MOST_SPIN_MS, SPIN_MS + SPIN_FACTOR * recent)
-        floor_ms = self.ground.floor_ms
-        if sample < floor_ms:
-            text = f"void: a call of {sample:.3g} ms; light needs {floor_ms:.3g} ms for its bytes"
-            raise SolutionFailedError(Status.RUNTIME_ERROR, text)
-        return sample
+        return self.check_floor(sample)
 
     def _draw(self, key: str) -> None:
         """Many draws for one set of contents, judged by their frequencies."""
@@ -202,39 +180,30 @@ class Trial:
         if document["status"] != Status.PASSED.value:
             raise RefusedError(document)
 
-    def _summary(self, samples: list[list[float]]) -> timing.Timing:
-        """The timing; on a GPU no better than the clock outside allows."""
-        method, facts = "wall clock", {"l2": "warm"}
-        if self.settings.on_cuda:
-            method, facts = "cuda events", {"l2": "cold"}
-        made = timing.summarize(
-            samples, method, **facts,
+    @property
+    def _in_batches(self) -> bool:
+        """Whether calls are timed in batches: on a GPU, unless only one fits."""
+        return self.settings.on_cuda and self.slots >= batches.FEWEST
+
+    def _by_calls(self) -> timing.Timing:
+        """The timing of calls one by one."""
+        on_cuda = self.settings.on_cuda
+        return timing.summarize(
+            self._timed(), "cuda events" if on_cuda else "wall clock",
+            l2="cold" if on_cuda else "warm",
             host_overhead_ms=statistics.median(self.hosts_ms) if self.hosts_ms else None,
-            setup_ms=statistics.median(self.setups_ms) if self.setups_ms else None,
+            setup_ms=self.setup_ms,
         )  # fmt: skip
-        if self.settings.on_cuda and self.settings.outside:
-            from kernelkit.bench.outside import audit
 
-            return audit(self, made)
-        return made
+    @property
+    def setup_ms(self) -> float | None:
+        """The median of the set-ups, where the solution has any."""
+        return statistics.median(self.setups_ms) if self.setups_ms else None
 
-
-def answered(answer: object) -> dict[str, Any]:
-    """The answer of a call that went well. Raises SolutionFailedError."""
-    if not isinstance(answer, dict):
-        raise SolutionFailedError(Status.RUNTIME_ERROR, "an answer of no known form")
-    if answer.get("ok") is True:
-        return answer
-    status = Status.RUNTIME_ERROR
-    if answer.get("status") in (Status.INCORRECT_SHAPE.value, Status.INCORRECT_DTYPE.value):
-        status = Status(answer["status"])
-    raise SolutionFailedError(status, str(answer.get("error", "no reason given"))[:4000])
-
-
-def _number(answer: dict[str, Any], name: str) -> float:
-    """A time that the process claims. Raises SolutionFailedError for what cannot be one."""
-    value = answer.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not timing.sound(value):
-        text = f"void: {name} is {value!r}, no time"
-        raise SolutionFailedError(Status.RUNTIME_ERROR, text)
-    return float(value)
+    def check_floor(self, sample: float) -> float:
+        """The sample. Raises SolutionFailedError where it is faster than light."""
+        floor_ms = self.ground.floor_ms
+        if sample < floor_ms:
+            text = f"void: a call of {sample:.3g} ms; light needs {floor_ms:.3g} ms for its bytes"
+            raise SolutionFailedError(Status.RUNTIME_ERROR, text)
+        return sample

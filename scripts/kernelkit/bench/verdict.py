@@ -8,9 +8,9 @@ from typing import Any
 
 from kernelkit.bench.ceilings import Ceilings
 from kernelkit.bench.cost import Work
+from kernelkit.bench.outcome import Outcome
 from kernelkit.bench.settings import Settings
 from kernelkit.bench.timing import Timing
-from kernelkit.bench.trial import Outcome
 from kernelkit.dataset.trace import Correctness, Environment, Evaluation, Performance, Status
 
 LOG_CHARACTERS = 6000
@@ -64,7 +64,7 @@ def _facts(outcome: Outcome, settings: Settings, tolerance: Facts, isolation: li
         "matched_ratio": min((doc["matched_ratio"] for doc in outcome.judged), default=1.0),
         "outputs": _outputs(outcome.judged),
         "calls": outcome.calls,
-        "verified": len(outcome.judged),
+        "verified": outcome.verified,
         "isolation": isolation,
     }
 

@@ -5,20 +5,21 @@ the shared memory, and judges. It never imports a solution.
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench import ceilings, cost, device_facts, rules, timing
 from kernelkit.bench import device as devices
-from kernelkit.bench.arena import HostMemory, Layout, lay_out, view
+from kernelkit.bench.arena import HostMemory, lay_out
 from kernelkit.bench.channel import Channel, serve
 from kernelkit.bench.compare import Verdict
-from kernelkit.bench.contents import Contents, poison
+from kernelkit.bench.contents import Contents
 from kernelkit.bench.reference import Reference, same_bytes
+from kernelkit.bench.slots import Slots
 from kernelkit.bench.zygote import PR_SET_PDEATHSIG, process_control
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Status
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
     from kernelkit.bench.gate import Gate
 
+MOST_SUSPECTS = 4
 KEPT_SHARE = 0.2  # of the device's free memory, for expected outputs
-POISONS = (float("nan"), 6.0e4, -3.0e3)
 
 
 def main(descriptor: int) -> None:
@@ -41,9 +42,9 @@ def main(descriptor: int) -> None:
         "start": verifier.start, "define": verifier.define, "make_arena": verifier.make_arena,
         "workload": verifier.workload, "fill": verifier.fill, "check": verifier.check,
         "collect": verifier.collect, "judge_draws": verifier.judge_draws,
-        "time_reference": verifier.time_reference, "prepare_gate": verifier.prepare_gate,
+        "time_reference": verifier.time_reference,
         "open_gate": verifier.open_gate, "close_gate": verifier.close_gate,
-        "restore": verifier.restore,
+        "lay_slots": verifier.lay_slots,
     })  # fmt: skip
 
 
@@ -77,7 +78,8 @@ class Verifier:
         """Take up a definition; `tolerance` replaces parts of the family's. Returns what holds."""
         self.definition = Definition.model_validate(definition)
         self.tolerance = rules.changed(rules.tolerance(self.definition), tolerance)
-        self.reference = Reference(self.definition, int(self._free_bytes() * KEPT_SHARE))
+        self.most_bytes = int(self._free_bytes() * KEPT_SHARE)
+        self.reference = Reference(self.definition, self.most_bytes)
         return {n: getattr(self.tolerance, n) for n in ("atol", "rtol", "matched_ratio", "samples")}
 
     def _free_bytes(self) -> int:
@@ -124,92 +126,95 @@ class Verifier:
             for name, spec in self.definition.outputs.items()
         }
         self.layout = lay_out(inputs, outputs)
+        self.scalars = {n: value for n, value in first.items() if n not in self.tensors}
         self.draws: dict[str, list[torch.Tensor]] = {}
-        self.calls = 0
+        self.current: dict[str, Any] = {}
+        self.batches: OrderedDict[str, torch.Tensor] = OrderedDict()
         integers = [n for n in self.tensors if not first[n].dtype.is_floating_point]
         return {
             "layout": self.layout.to_json(),
-            "scalars": {n: value for n, value in first.items() if n not in self.tensors},
+            "scalars": self.scalars,
             "integers": integers,
             "probes": self.contents.probes(),
             "work": cost.work(self.definition, axes, first).to_json(),
         }
 
-    def restore(self) -> bool:
-        """Make the guard zones new: a workload's first act once there is an arena."""
-        import torch
-
-        ranges = [torch.arange(start, end) for start, end in self.layout.guards()]
-        self.guard_places = torch.cat(ranges).to(self.device)
-        pattern = secrets.token_bytes(self.guard_places.numel())
-        self.guard_values = torch.frombuffer(bytearray(pattern), dtype=torch.uint8).to(self.device)
-        self.raw[self.guard_places] = self.guard_values
+    def lay_slots(self) -> bool:
+        """Lay the workload's slots into the arena, with guard zones that nobody knows."""
+        self.slots = Slots(self.raw, self.layout)
         return True
 
-    def fill(self, key: str) -> dict[str, Any]:
-        """Write the contents of a call, poison the outputs, empty the cache.
+    def fill(self, keys: list[str], gated: bool = False) -> dict[str, Any]:
+        """Write the contents of a call to each of the first slots, poison their outputs, empty the
+        cache; `gated`: when the gate opens.
 
-        Returns whether index contents differ from those of the call before.
+        Returns whether index contents differ from those of the slot before.
         """
-        before = getattr(self, "current", None)
-        self.key, self.current = key, self.contents.inputs(key)
-        self._write(self.layout, self.current)
-        self.flusher.flush()
+        before = self.current
+        self.keys, self.image = keys, self._image(keys)
+        self.current = self._inputs(0)
+        if gated:
+            self.gate.prepare(self._write, self.slots.results(len(keys)))
+            return {"index_changed": False}
+        self._wait()  # a batch that was broken off may still be under way
+        self._write()
         self._wait()
-        same = before is not None and all(
-            same_bytes(before[n], self.current[n])
+        same = all(
+            n in before and same_bytes(before[n], self.current[n])
             for n in self.tensors
-            if not self.current[n].dtype.is_floating_point and n in before
+            if not self.current[n].dtype.is_floating_point
         )
         return {"index_changed": not same}
 
-    def _write(self, layout: Layout, inputs: dict[str, Any]) -> None:
-        for name in self.tensors:
-            view(self.raw, layout.inputs[name]).copy_(inputs[name])
-        self.calls += 1
-        value = POISONS[self.calls % len(POISONS)]
-        for place in (*layout.outputs.values(), *layout.taken.values()):
-            poison(view(self.raw, place), value)
+    def _write(self) -> None:
+        self.slots.write(self.image)
+        self.flusher.flush()
+
+    def _image(self, keys: list[str]) -> torch.Tensor:
+        """The image of the calls' contents: the next solution will ask for the same."""
+        name = "|".join(keys)
+        if name not in self.batches:
+            while self.batches and sum(i.nbytes for i in self.batches.values()) > self.most_bytes:
+                self.batches.popitem(last=False)
+            self.batches[name] = self.slots.image([self.contents.inputs(key) for key in keys])
+        self.batches.move_to_end(name)
+        return self.batches[name]
+
+    def _inputs(self, number: int) -> dict[str, Any]:
+        """The inputs of one slot, tensors and scalars, in the definition's order."""
+        known = {**self.scalars, **self.slots.inputs(self.image, number)}
+        return {name: known[name] for name in self.definition.inputs}
 
     def _wait(self) -> None:
         if self.on_cuda:
             self.driver.call("cuCtxSynchronize")
 
-    def check(self, full: bool, passing: bool) -> dict[str, Any]:
-        """Judge what the call has left: guard zones, inputs, and, with `full`, all outputs."""
-        if broken := self._trespass():
-            return broken
-        places = self.layout.taken if self.on_cuda else self.layout.outputs
-        got = {name: view(self.raw, place) for name, place in places.items()}
-        return _document(self._judge(got) if full else Verdict(Status.PASSED))
+    def check(self, full: bool = True) -> dict[str, Any]:
+        """Judge what the call on the first slot has left: guard zones, inputs, with `full` all
+        outputs."""
+        results = self.slots.results(len(self.keys))
+        return _document(self._judge(results, [0] if full else [], taken=self.on_cuda))
 
-    def _trespass(self) -> dict[str, Any] | None:
-        import torch
+    def _judge(self, results: torch.Tensor, numbers: list[int], *, taken: bool) -> Verdict:
+        """The verdict on some of the slots' outputs; on all slots for what lies around them."""
+        wrong = self.slots.trespass(self.image, self.reference.mutated or set())
+        if wrong:
+            return Verdict(Status.INCORRECT_NUMERICAL, message=wrong)
+        inputs = [self._inputs(number) for number in numbers]
+        want = [self._want(number) for number in numbers]
+        got = [self.slots.outputs(results, number, taken=taken) for number in numbers]
+        return rules.judge_all(self.definition, got, want, inputs, self.tolerance)
 
-        if not torch.equal(self.raw[self.guard_places], self.guard_values):
-            self.raw[self.guard_places] = self.guard_values
-            text = "writes outside of its outputs: a guard zone beside a tensor has changed"
-            return _document(Verdict(Status.INCORRECT_NUMERICAL, message=text))
-        changed = [
-            name
-            for name in self.tensors
-            if name not in (self.reference.mutated or ())
-            and not same_bytes(view(self.raw, self.layout.inputs[name]), self.current[name])
-        ]
-        if changed:
-            text = f"writes to its inputs: {', '.join(changed)}"
-            return _document(Verdict(Status.INCORRECT_NUMERICAL, message=text))
-        return None
-
-    def _judge(self, got: dict[str, torch.Tensor]) -> Verdict:
-        want = self.reference.outputs(f"{self.name}/{self.key}", self.current)
-        return rules.judge(self.definition, got, want, self.current, self.tolerance)
+    def _want(self, number: int) -> dict[str, torch.Tensor]:
+        """The reference's outputs for the contents of a slot."""
+        key = f"{self.name}/{self.keys[number]}"
+        return self.reference.outputs(key, lambda: self._inputs(number))
 
     def collect(self) -> bool:
         """Keep the outputs of this call as one draw."""
-        places = self.layout.taken if self.on_cuda else self.layout.outputs
-        for name, place in places.items():
-            self.draws.setdefault(name, []).append(view(self.raw, place).clone())
+        found = self.slots.outputs(self.slots.results(1), 0, taken=self.on_cuda)
+        for name, value in found.items():
+            self.draws.setdefault(name, []).append(value.clone())
         return True
 
     def judge_draws(self) -> dict[str, Any]:
@@ -234,40 +239,28 @@ class Verifier:
         )
         return measured.to_json()
 
-    def prepare_gate(self, slots: int, keys: list[str]) -> bool:
-        """Get the contents of a batch ready, to be written to its slots when the gate opens."""
-        layouts = [self.layout.shifted(number * self.layout.bytes) for number in range(slots)]
-        staged = [self.contents.inputs(key) for key in keys]
-        self.batch = list(zip(keys, layouts, staged, strict=True))
-
-        def write() -> None:
-            for _, layout, inputs in self.batch:
-                self._write(layout, inputs)
-
-        outputs = [
-            {name: view(self.raw, place) for name, place in layout.taken.items()}
-            for _, layout, _ in self.batch
-        ]
-        self.gate.prepare(write, outputs)
-        return True
-
     def open_gate(self) -> bool:
         """Let the batch run."""
         self.gate.open()
         return True
 
-    def close_gate(self, sample: list[int], limit: float) -> dict[str, Any]:
-        """Wait for the batch's end: its device time, and the verdict on the calls of `sample`."""
-        elapsed_ms, copies = self.gate.close(limit)
-        verdict = Verdict(Status.PASSED)
-        for number in sample:
-            key, _, inputs = self.batch[number]
-            want = self.reference.outputs(f"{self.name}/{key}", inputs)
-            verdict = rules.judge(self.definition, copies[number], want, inputs, self.tolerance)
-            if verdict.status is not Status.PASSED:
-                break
-        self.batch = []
-        return {"elapsed_ms": elapsed_ms, **_document(verdict)}
+    def close_gate(
+        self, judged: list[int], distance: list[int], taken: bool, limit: float
+    ) -> dict[str, Any]:
+        """Wait for the batch's end: its device time, and the verdict on it.
+
+        Calls of `judged` are judged in full, those of `distance` by their distance alone, which
+        decides who is judged in full as well.
+        """
+        elapsed_ms, results = self.gate.close(limit)
+        if not judged:
+            return {"elapsed_ms": elapsed_ms, **_document(Verdict(Status.PASSED))}
+        if distance and not self.tolerance.samples:
+            got = [self.slots.outputs(results, number, taken=taken) for number in distance]
+            want = [self._want(number) for number in distance]
+            suspects = [distance[place] for place in rules.distant(got, want)]
+            judged = [*suspects[:MOST_SUSPECTS], *judged]
+        return {"elapsed_ms": elapsed_ms, **_document(self._judge(results, judged, taken=taken))}
 
 
 def _key(device: str) -> str:

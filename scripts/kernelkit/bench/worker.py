@@ -43,7 +43,8 @@ def main(channel: Channel, order: dict[str, Any]) -> None:
     serve(channel, {
         "start": process.start, "load": process.load, "workload": process.workload,
         "setup": process.setup, "call": process.call, "batch": process.batch,
-        "rehearse": process.rehearse,
+        "rehearse_copies": process.rehearse_copies, "rehearse_call": process.rehearse_call,
+        "times": process.times,
     })  # fmt: skip
 
 
@@ -126,6 +127,17 @@ class SolutionProcess:
         self.slots = [Slot(self.memory, Layout.from_json(slot), scalars, order) for slot in slots]
         return True
 
+    def rehearse_call(self) -> dict[str, Any]:
+        """One call on copies of the first slot, so that all is compiled: nothing of it counts."""
+        slot = self.slots[0]
+        try:
+            arguments = slot.arguments(self.passing)
+            self.function(*[a.clone() if hasattr(a, "clone") else a for a in arguments])
+            self._wait()
+        except BaseException as error:  # whatever it raises
+            return self._failure(error)
+        return {"ok": True}
+
     def setup(self, names: list[str]) -> dict[str, Any]:
         """Call the solution's setup on the named inputs; its milliseconds."""
         assert self.setup_function is not None
@@ -157,7 +169,7 @@ class SolutionProcess:
         except BaseException as error:  # whatever it raises
             return self._failure(error)
 
-    def rehearse(self) -> dict[str, Any]:
+    def rehearse_copies(self) -> dict[str, Any]:
         """Copy what `call` copies of returned outputs (CPU): only the control process is asked."""
         self.slots[0].keep(dict(self.slots[0].taken))
         return {"ok": True}
@@ -169,17 +181,19 @@ class SolutionProcess:
         assert watch is not None
         self.set_stream(self.default_stream)
         arguments = slot.arguments(passing)
-        watch.begin(spin_ms)
+        watch.idle(spin_ms)
+        watch.begin()
         start = time.perf_counter()
         result = self._invoke(slot, function, arguments)
         host_ms = (time.perf_counter() - start) * 1e3
         watch.finish()
         slot.take(result, passing, watch)
+        watch.wait()
         return {"ok": True, "event_ms": watch.elapsed_ms(), "host_ms": host_ms}
 
     def _invoke(self, slot: Slot, function: Callable[..., Any], arguments: list[Any]) -> Any:
         """Call it; or, where graphs are asked for, replay what an earlier call has recorded."""
-        if not self.order["cuda_graph"] or function is _nothing:
+        if not self.order["cuda_graph"] or function is not self.function:
             return function(*arguments)
         if slot.graph is None:
             function(*arguments)  # compiles and allocates what a capture must not
@@ -190,24 +204,45 @@ class SolutionProcess:
         slot.graph.replay()
         return slot.result
 
-    def batch(self, nothing: bool) -> dict[str, Any]:
-        """Queue a call on every slot behind the gate (another process's event), then mark the end
-        by the other. Answers when all is queued, not when it is done."""
+    def batch(self, count: int, take: bool, instead: str = "") -> dict[str, Any]:
+        """Queue a call on each of the first slots behind the gate (another process's event), then
+        mark the end by the other. Answers when all is queued, not when it is done.
+
+        `take`: copy each call's outputs away. `instead` of the solution, for the control process:
+        "nothing", or "fill" (write all outputs).
+        """
         assert self.driver is not None and self.stopwatch is not None
         driver, watch = self.driver, self.stopwatch
+        function = {"": self.function, "nothing": _nothing, "fill": _fill}[instead]
+        passing = self.passing or bool(instead)
         try:
             self.set_stream(self.default_stream)
+            watch.reserve(count)
+            slots = [(number, self.slots[number]) for number in range(count)]
+            arguments = [
+                [*slot.outputs.values()] if function is _fill else slot.arguments(passing)
+                for _, slot in slots
+            ]
+            start = time.perf_counter()
             driver.call("cuStreamWaitEvent", None, self.gate, 0)
-            function = _nothing if nothing else self.function
-            passing = self.passing or nothing
-            for slot in self.slots:
-                result = self._invoke(slot, function, slot.arguments(passing))
-                watch.finish()
-                slot.take(result, passing, watch)
+            for number, slot in slots:
+                watch.begin(number)
+                result = self._invoke(slot, function, arguments[number])
+                watch.finish(number)
+                if take:
+                    slot.take(result, passing, watch)
             driver.call("cuEventRecord", self.end, None)
-        except BaseException as error:  # noqa: BLE001
+        except BadOutputError as error:
+            return {"ok": False, "status": error.status, "error": str(error)}
+        except BaseException as error:  # whatever it raises
             return self._failure(error)
-        return {"ok": True}
+        return {"ok": True, "host_ms": (time.perf_counter() - start) * 1e3 / count}
+
+    def times(self, count: int) -> list[float]:
+        """The milliseconds of the last batch's calls."""
+        assert self.stopwatch is not None
+        self.stopwatch.wait()
+        return [self.stopwatch.elapsed_ms(number) for number in range(count)]
 
     def _wait(self) -> None:
         if self.driver is not None:
@@ -279,6 +314,12 @@ class Slot:
 
 def _nothing(*arguments: object) -> None:
     """What is called before a solution is loaded: to measure the cost of a call itself."""
+
+
+def _fill(*arguments: object) -> None:
+    """Write all outputs."""
+    for value in arguments:
+        value.fill_(1)  # type: ignore[attr-defined]
 
 
 def _die_with_parent() -> None:

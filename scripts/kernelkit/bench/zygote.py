@@ -65,28 +65,28 @@ class Zygote:
         self.known.add(pid)
         return pid
 
-    def sweep(self, pid: int | None, users: list[int] | None = None) -> dict[str, Any]:
-        """Kill `pid` (None: every child), what was left behind and all processes of `users`.
+    def sweep(self, pids: list[int] | None, users: list[int] | None = None) -> dict[str, Any]:
+        """Kill `pids` (None: every child), what was left behind and all processes of `users`.
 
-        Returns {"code": exit status or minus the signal, "leftovers": n, "alive": n}.
+        Returns {"codes": {pid: exit status or minus the signal}, "leftovers": n, "alive": n}.
         """
         leftovers: set[int] = set()
         deadline = time.monotonic() + SWEEP_SECONDS
         while True:
             for user in users or []:
                 _kill_user(user)
-            others = self._kill(pid)
-            leftovers |= others - {pid or 0}
+            others = self._kill(pids)
+            leftovers |= others - {*(pids or ())}
             if not others or time.monotonic() > deadline:
-                code = self.codes.pop(pid, None) if pid else None
-                return {"code": code, "leftovers": len(leftovers), "alive": len(others)}
+                codes = {str(pid): self.codes.pop(pid, None) for pid in pids or ()}
+                return {"codes": codes, "leftovers": len(leftovers), "alive": len(others)}
             time.sleep(0.002)
 
-    def _kill(self, pid: int | None) -> set[int]:
-        """Signal `pid` and all strangers among the children with their groups, reap the dead; the
+    def _kill(self, pids: list[int] | None) -> set[int]:
+        """Signal `pids` and all strangers among the children with their groups, reap the dead; the
         living."""
-        self.known.discard(pid or 0)
-        spared = self.known if pid else set()
+        self.known -= {*(pids or ())}
+        spared = self.known if pids else set()
         for child in set(children(os.getpid())) - spared:
             for kill in (os.killpg, os.kill):
                 with contextlib.suppress(OSError):

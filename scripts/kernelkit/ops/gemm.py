@@ -80,8 +80,11 @@ class Gemm(OpFamily):
 
     def tolerance(self, definition: Definition) -> Tolerance:
         """Elements as in the dataset's tests; float16 sums of K products in any order. Rows: one
-        rounding to float16 is an error of 0.03 %, a sum in float16 over 16k products of 0.5 %."""
-        return Tolerance(atol=1e-2, rtol=1e-2, row_error=2e-3, gain_error=2e-3)
+        rounding to float16 is an error of 0.03 %, a sum in float16 over 16k products of 0.5 %; one
+        rounding to bfloat16, in which some definitions are written, of 0.2 %."""
+        coarse = any(spec.dtype.value == "bfloat16" for spec in definition.outputs.values())
+        limit = 1e-2 if coarse else 2e-3
+        return Tolerance(atol=1e-2, rtol=1e-2, row_error=limit, gain_error=limit)
 
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Two rows."""
@@ -100,12 +103,15 @@ class Gemm(OpFamily):
         """coverage: products of O(1) along K whose sum is two: a part of K that is left out, were
         it one product of 16k, changes it by as much. positive: sums that only grow, as long sums in
         float16 do not."""
+        import torch
+
         fresh = probing.vary(inputs, rng)
         a, b = fresh["A"], fresh["B"]
-        left, right = _chain(a.shape[1], len(b), rng)
+        left, chains = _chain(a.shape[1], rng)
+        right = chains.to(b)[torch.arange(len(b), device=b.device) % CHAINS]
         rows = probing.uniform(0.5, 2.0, (len(a), 1), rng, a)
         columns = probing.uniform(0.5, 2.0, (len(b), 1), rng, b)
-        changes = {"A": (rows * left.to(a)).to(a.dtype), "B": (columns * right.to(b)).to(b.dtype)}
+        changes = {"A": (rows * left.to(a)).to(a.dtype), "B": (columns * right).to(b.dtype)}
         yield "coverage", probing.replaced(definition, fresh, changes)
         size = b.float().abs().mean() * a.float().abs().mean() * a.shape[1]
         changes = {"A": (a.float().abs() * (GROWN / size)).to(a.dtype), "B": b.abs()}
@@ -125,8 +131,8 @@ class Gemm(OpFamily):
         )
 
 
-def _chain(k: int, n: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signs [k] and columns [n, k] whose products add up to two, over any range of K to O(1).
+def _chain(k: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signs [k] and columns [CHAINS, k] whose products add up to two, over any range of K to O(1).
 
     The running sums hop between four levels, never to the one they are on: a product is at least
     0.25, and a range that is left out takes its first and last level with it. So parts of K may be
@@ -139,7 +145,7 @@ def _chain(k: int, n: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Te
     sums = (torch.tensor(LEVELS)[hops.cumsum(1) % 4] + noise) / 64.0  # exact in 16 bits
     sums[:, 0], sums[:, -1] = 0.0, 2.0
     sign = torch.randint(0, 2, (k,), generator=rng) * 2.0 - 1.0
-    return sign, (torch.diff(sums) * sign)[torch.arange(n) % CHAINS]
+    return sign, torch.diff(sums) * sign
 
 
 def linear_layers(spec: ModelSpec, parallel: Parallelism) -> Iterator[Linear]:

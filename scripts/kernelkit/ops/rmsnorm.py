@@ -119,7 +119,7 @@ class RmsNorm(OpFamily):
         yield "scales", probing.replaced(definition, fresh, changes)
         column = torch.arange(count, device=size.device) * 7 - 1
         spiked = fresh[rows[0]] * LARGE
-        spiked[torch.arange(count), (column % width)] = LARGE * SPIKE * width**0.5
+        spiked[torch.arange(count, device=size.device), column % width] = LARGE * SPIKE * width**0.5
         yield "spikes", probing.replaced(definition, fresh, {rows[0]: spiked})
 
     def flashinfer_call(self, definition: Definition) -> FlashInferCall:

@@ -25,11 +25,11 @@ LOG_OF_A_PASS = 500
 def as_markdown(summary: Summary) -> str:
     """Tables in GitHub's Markdown. Names stand in code spans, so that they link nothing."""
     parts = [f"# Kernel report: {_code(summary.dataset)}"]
-    parts.append("\n".join(f"- {_plain_line(line)}" for line in tables.header(summary)))
+    parts.append("\n".join(f"- {_plain_line(line.strip())}" for line in tables.header(summary)))
     parts.append(_plain_line(tables.totals(summary)))
     if summary.failures:
         parts.append("## Failures")
-        parts += [_failure(row) for row in summary.failures]
+        parts += [_failure(rows) for rows in tables.alike(summary.failures)]
     if summary.rows:
         parts += ["## Scores", _scores(summary.scores)]
     for (definition, hardware), rows in summary.groups().items():
@@ -127,11 +127,13 @@ def _table(heads: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -
     return "\n".join("| " + " | ".join(line) + " |" for line in [heads, rule, *lines])
 
 
-def _failure(row: Row) -> str:
+def _failure(rows: list[Row]) -> str:
+    row = rows[0]
     log = clean_log(row.log)
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", log))])
     title = f"**{row.status}** {_code(row.solution)} on {_code(row.definition)}"
-    return f"{title}, {_code(axes_text(row.axes))}\n\n{fence}text\n{log}\n{fence}"
+    where = ", ".join(_code(axes_text(one.axes)) for one in rows)
+    return f"{title}, {where}\n\n{fence}text\n{log}\n{fence}"
 
 
 def _code(text: str) -> str:

@@ -74,9 +74,9 @@ def speedup_bars(ident: str, scores: Sequence[Score]) -> Figure | None:
         parts.append(svg.line([(at, 0), (at, height - 20)], "grid"))
         parts.append(svg.words(at, height - 6, f"{svg.tick(value)}×", "mid"))
     one = x.at(1.0, 4, svg.WIDTH - 4)
+    parts.append(svg.line([(one, 0), (one, height - 20)], "axis"))
     for series, score in enumerate(shown):
         parts += _bar(series, score, x, one)
-    parts.append(svg.line([(one, 0), (one, height - 20)], "axis"))
     told = "; ".join(f"{clean(s.name)} {_mean_text(s)}" for s in shown)
     title = "Speedup over the reference"
     picture = svg.picture(ident, title, f"Geometric means: {told}", height, parts)

@@ -4,7 +4,8 @@ geometric mean  exp(mean(log(speedup))): the mean of quotients. Over what passed
                 as zero, which makes it zero.
 fast_p          share of all workloads that are right and more than p times as fast as the
                 reference (KernelBench, Ouyang et al. 2025). What failed or was not run counts as 0.
-win@p           the same against the baseline, or where none is named the best in the dataset.
+win@p           the same against the baseline; where none is named, or it has no result, against
+                the best in the dataset.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def score(
     mean = geometric_mean(row.speedup for row in passed)
     failed = len(rows) - len(passed)
     workloads = max(workloads, len(rows))
-    wins = [row.vs_baseline if baseline else row.vs_best for row in passed]
+    wins = [row.vs_baseline or row.vs_best for row in passed]
     points = FAST_P if baseline else WIN_P_OF_BEST
     return Score(
         name=name,
@@ -131,6 +132,7 @@ def _better(row: Row, other: Row) -> bool:
     )
 
 
-def _rank(one: Score) -> tuple[float, float, str]:
-    """Best first: by the share that passed, then by the mean of it, then by name."""
-    return -one.passed / max(one.workloads, 1), -(one.geomean_passed or 0.0), one.name
+def _rank(one: Score) -> tuple[float, int, float, str]:
+    """Best first: the share that passed, fewer failures, the mean of what passed, the name."""
+    share = one.passed / max(one.workloads, 1)
+    return -share, one.failed, -(one.geomean_passed or 0.0), one.name

@@ -18,7 +18,7 @@ LISTED = 40  # names of a gap
 def as_text(summary: Summary) -> str:
     """The whole report."""
     parts = ["\n".join(header(summary))]
-    parts += [_failure(row) for row in summary.failures]
+    parts += [_failure(rows) for rows in alike(summary.failures)]
     if summary.rows:
         parts += [as_table(summary.rows), scores_table(summary.scores)]
     parts += [f"{title} ({len(names)}): {_listed(names)}" for title, names in gaps(summary)]
@@ -95,14 +95,24 @@ def totals(summary: Summary) -> str:
     return "; ".join(parts)
 
 
-def _failure(row: Row) -> str:
-    tail = "\n".join(f"    {line}" for line in clean_log(row.log).splitlines()[-LOG_LINES:])
-    return f"{row.status}: {clean(row.solution)} on {axes_text(row.axes)}\n{tail}".rstrip()
+def alike(failures: Iterable[Row]) -> list[list[Row]]:
+    """Failures of one solution with the same status and log, together."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in failures:
+        found.setdefault((row.definition, row.solution, row.status, row.log), []).append(row)
+    return list(found.values())
 
 
-def _listed(names: Sequence[str]) -> str:
+def _failure(rows: list[Row]) -> str:
+    first = rows[0]
+    tail = "\n".join(f"    {line}" for line in clean_log(first.log).splitlines()[-LOG_LINES:])
+    where = _listed([axes_text(row.axes) for row in rows], "; ")
+    return f"{first.status}: {clean(first.solution)} on {where}\n{tail}".rstrip()
+
+
+def _listed(names: Sequence[str], comma: str = ", ") -> str:
     rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + rest
+    return comma.join(names[:LISTED]) + rest
 
 
 def _aligned(

@@ -62,7 +62,8 @@ def of_limit(row: Row) -> str:
     if row.percent_of_limit is None:
         return NONE
     mark = " !" if row.percent_of_limit > 100 else ""
-    return f"{row.percent_of_limit:.0f} % {row.limit}{mark}"
+    digits = 0 if row.percent_of_limit >= 10 else 1
+    return f"{row.percent_of_limit:.{digits}f} % {row.limit}{mark}"
 
 
 def axes_text(axes: Mapping[str, int], *, every: bool = False) -> str:

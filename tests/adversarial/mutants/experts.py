@@ -11,7 +11,6 @@ from kernelkit.dataset.definition import Definition
 from kernelkit.ops.moe.forms import BLOCK, form_of
 
 FP8_MAX = 448.0
-INNER = FP8_MAX / 10  # by how much per-tensor scales enlarge what enters the second GEMM
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from kernelkit.bench.draws import LIMIT, compare_draws, deviation, outside_support  # noqa: E402
+from kernelkit.bench.draws import (  # noqa: E402
+    LIMIT,
+    compare_draws,
+    deviation,
+    draw_places,
+    filtered,
+    outside_support,
+    outside_verdict,
+    tied,
+    unevenness,
+)
 from kernelkit.dataset.trace import Status  # noqa: E402
 
 PROBS = torch.tensor([[0.4, 0.3, 0.2, 0.1, 0.0], [0.2, 0.2, 0.2, 0.2, 0.2]])
@@ -80,3 +90,66 @@ def test_what_may_not_be_drawn_fails_at_once() -> None:
 
 def test_other_ops_have_no_support_check() -> None:
     assert outside_support(torch.zeros(3, 2), {"x": PROBS}) == 0
+
+
+FLAT = torch.full((2, 20_000), 1 / 20_000)  # each token is seen too rarely to be counted
+
+
+def test_places_of_right_draws_are_uniform() -> None:
+    inputs = {"probs": PROBS, "top_k": torch.tensor([3, 5]), "top_p": torch.tensor([1.0, 0.7])}
+    mass, tokens = filtered(inputs)
+    scores = []
+    for seed in range(50):
+        ranks = _draw(mass.float(), 400, seed)
+        draws = tokens.gather(1, ranks.t()).t()
+        assert outside_support(draws, inputs) == 0
+        scores.append(unevenness(draws, inputs))
+    assert max(scores) < LIMIT
+    places = draw_places(draws, inputs)
+    assert places.shape == (400, 2)
+    assert 0.4 < places.mean() < 0.6 and places.min() >= 0.0 and places.max() < 1.0
+
+
+def test_the_filtered_distribution_is_the_references() -> None:
+    inputs = {"probs": PROBS, "top_k": torch.tensor([3, 0]), "top_p": torch.tensor([0.5, 0.5])}
+    mass, tokens = filtered(inputs)
+    # Of 4/9, 3/9 and 2/9 the second crosses 0.5; of five fifths the third does.
+    torch.testing.assert_close(mass[0, :3], torch.tensor([4 / 7, 3 / 7, 0.0]).double())
+    torch.testing.assert_close(mass[1, :4], torch.tensor([1 / 3] * 3 + [0.0]).double())
+    assert tokens[0, :3].tolist() == [0, 1, 2]
+
+
+def test_a_bias_in_a_flat_distribution_is_refused() -> None:
+    """Its values are too rare for the two-sample test, their places are not."""
+    half = FLAT.clone()
+    half[:, 10_000:] = 0.0
+    got, want = _draw(half, 300, 1), _draw(FLAT, 300, 2)
+    assert deviation(got[:, 0], want[:, 0]) == 0.0
+    assert compare_draws(got, want, {"probs": FLAT}).status is Status.INCORRECT_NUMERICAL
+    right = _draw(FLAT, 300, 3)
+    assert compare_draws(right, want, {"probs": FLAT}).status is Status.PASSED
+
+
+def test_rows_add_up() -> None:
+    """Sixty rows, each a little off, are far off together."""
+    probs = torch.tensor([[0.45, 0.3, 0.15, 0.1]]).expand(60, 4)
+    sharper = probs**1.3 / (probs**1.3).sum(dim=1, keepdim=True)
+    got, want = _draw(sharper, 100, 1), _draw(probs, 100, 2)
+    assert max(deviation(got[:, i], want[:, i]) for i in range(60)) < LIMIT
+    assert compare_draws(got, want, {"probs": probs}).status is Status.INCORRECT_NUMERICAL
+
+
+def test_ties_at_the_cut_are_nobodys_fault() -> None:
+    inputs = {"probs": PROBS, "top_k": torch.tensor([2, 2])}
+    assert tied(inputs).tolist() == [False, True]
+    other = torch.stack(
+        [_draw(PROBS[:1, :2], 400, 1)[:, 0], _draw(PROBS[1:, :2], 400, 2)[:, 0] + 3]
+    )
+    want = torch.stack([other[0].roll(1), other[1].roll(1)]).t()
+    assert compare_draws(other.t(), want, inputs).status is Status.PASSED
+
+
+def test_one_call_is_judged_by_its_support() -> None:
+    assert outside_verdict(torch.tensor([0, 4]), {"probs": PROBS}).status is Status.PASSED
+    verdict = outside_verdict(torch.tensor([4, 4]), {"probs": PROBS})
+    assert verdict.status is Status.INCORRECT_NUMERICAL and "1 of 2 draws" in verdict.message

@@ -2,73 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.store import Dataset
-from kernelkit.dataset.trace import (
-    Correctness,
-    Environment,
-    Evaluation,
-    Performance,
-    Status,
-    Trace,
-)
+from kernelkit.dataset.trace import Trace
 from kernelkit.dataset.workload import RandomInput, Workload
-from kernelkit.ops import gemm, rmsnorm
 
-NORM = rmsnorm.FAMILY.definition(4096, 1e-5)
-GEMM = gemm.FAMILY.definition(4096, 4096)
-IDLE = gemm.FAMILY.definition(64, 64)
-
-
-def trace(
-    solution: str,
-    latency: float | None,
-    *,
-    reference: float = 2.0,
-    rows: int = 7,
-    when: str = "2026-01-01T00:00:00Z",
-    hardware: str = "Test CPU",
-    log: str = "",
-) -> Trace:
-    """A trace of NORM; `latency` None: it failed."""
-    correctness = performance = None
-    if latency is not None:
-        performance = Performance(
-            latency_ms=latency, reference_latency_ms=reference, speedup_factor=reference / latency
-        )
-        timing = {"median_ms": latency, "p20_ms": latency * 0.9, "p80_ms": latency * 1.1}
-        correctness = Correctness(max_absolute_error=0.001, extra={"timing": timing})
-    inputs = {"hidden_states": RandomInput(), "weight": RandomInput()}
-    return Trace(
-        definition=NORM.name,
-        workload=Workload(uuid=f"u{rows}", axes={"batch_size": rows}, inputs=inputs),
-        solution=solution,
-        evaluation=Evaluation(
-            status=Status.PASSED if latency is not None else Status.RUNTIME_ERROR,
-            environment=Environment(hardware=hardware, libs={"torch": "9.9"}),
-            timestamp=when,
-            log=log,
-            correctness=correctness,
-            performance=performance,
-        ),
-    )
-
-
-def solution(name: str, definition: str) -> Solution:
-    """A solution that nobody runs."""
-    return Solution.model_validate(
-        {
-            "name": name,
-            "definition": definition,
-            "author": "tests",
-            "spec": {"language": "python", "target_hardware": ["cpu"], "entry_point": "m.py::run"},
-            "sources": [{"path": "m.py", "content": "def run(): pass\n"}],
-        }
-    )
+sys.path.insert(0, str(Path(__file__).parent))
+import headless  # noqa: E402  (a module beside this file, as the next one)
+from report_samples import EVIL, GEMM, IDLE, NORM, solution, trace  # noqa: E402
 
 
 @pytest.fixture
@@ -88,7 +34,7 @@ def reported(dataset: Dataset) -> Dataset:
         [
             trace("fast", 0.5),
             trace("fast", 1.0, rows=9),
-            trace("broken<script>alert(1)</script>", None, log="line\nboom & <b>bang</b>"),
+            trace(EVIL, None, log="line\nboom & <b>bang</b>"),
         ],
     )
     with open(dataset.trace_path(NORM), "a", encoding="utf-8") as file:
@@ -100,3 +46,13 @@ def reported(dataset: Dataset) -> Dataset:
 def make_trace() -> Callable[..., Trace]:
     """The function `trace`, for tests that make their own."""
     return trace
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[headless.Browser]:
+    """A headless Chromium; without one the test is skipped."""
+    if headless.program() is None:
+        pytest.skip("no Chromium on this machine")
+    opened = headless.Browser(tmp_path_factory.mktemp("chromium"))
+    yield opened
+    opened.close()

@@ -8,7 +8,14 @@ from dataclasses import replace
 from kernelkit.solutions.check import values
 from kernelkit.solutions.check.events import Frame, Recorder, asked_dtype, copies
 from kernelkit.solutions.check.kernels import stored_parameters
-from kernelkit.solutions.check.syntax import Function, Module, method_of, positional
+from kernelkit.solutions.check.syntax import (
+    Function,
+    Module,
+    keyword,
+    literal,
+    method_of,
+    positional,
+)
 from kernelkit.solutions.check.values import UNKNOWN, Value, mixed
 
 _TORCH = ("torch.", "torch.nn.functional.", "torch.linalg.", "torch.special.")
@@ -19,6 +26,7 @@ class Calls(Recorder):
     """What a call gives, writes and reaches."""
 
     def on_call(self, frame: Frame, node: ast.Call) -> Value:
+        """A launch, an own function, an operation on a tensor, or a foreign function."""
         args = [self.value(frame, item) for item in node.args]
         named = {k.arg or "**": self.value(frame, k.value) for k in node.keywords}
         if isinstance(node.func, ast.Subscript):
@@ -78,7 +86,7 @@ class Calls(Recorder):
             return Value(data=base.data, made="host")
         if copies(node):
             return base.fresh(name, asked)
-        result = values.apply(base, name, asked)
+        result = values.apply(base, values.MERGE if _merges_rows(node, name) else name, asked)
         if result.alias or result.token:
             return result
         others = [*args, *named.values()]
@@ -138,3 +146,17 @@ class Calls(Recorder):
             for held in (*args, *named.values()):
                 self.mark(held)
         return UNKNOWN
+
+
+def _merges_rows(node: ast.Call, name: str) -> bool:
+    """Whether the first two axes become one: flatten(), flatten(0, 1), view(-1, ...),
+    reshape(a * b, ...)."""
+    start = len(node.args) > 1 and isinstance(node.func, ast.Attribute)
+    if name == "flatten":
+        first = keyword(node, "start_dim") or (node.args[0] if node.args else None)
+        return first is None or literal(first) == 0
+    if name not in ("view", "reshape") or not start:
+        return False
+    first = node.args[0]
+    product = isinstance(first, ast.BinOp) and isinstance(first.op, ast.Mult)
+    return literal(first) == -1 or product

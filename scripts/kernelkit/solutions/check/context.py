@@ -123,19 +123,22 @@ class Context:
         }
 
     def hot(self) -> Iterator[tuple[Module, ast.AST]]:
-        """Every node of the functions that a call of run may reach."""
+        """Every node in the bodies of the functions that a call of run may reach, once."""
+        seen: set[ast.AST] = set()
         for path, name in sorted(self.flow.reached):
             module = self.modules[path]
             for function in (n for n in module.nodes if isinstance(n, ast.FunctionDef)):
-                if function.name == name:
-                    yield from ((module, node) for node in ast.walk(function))
+                if function.name != name:
+                    continue
+                for node in (n for statement in function.body for n in ast.walk(statement)):
+                    if node not in seen:
+                        seen.add(node)
+                        yield module, node
 
     def hot_calls(self) -> Iterator[tuple[Module, ast.Call, str]]:
-        """Calls in them, with dotted names. A nested function is met once."""
-        seen: set[ast.AST] = set()
+        """Calls in them, with dotted names."""
         for module, node in self.hot():
-            if isinstance(node, ast.Call) and node not in seen:
-                seen.add(node)
+            if isinstance(node, ast.Call):
                 yield module, node, module.dotted(node.func)
 
     @property

@@ -81,6 +81,7 @@ class Recorder(ABC):
     def tell(self, frame: Frame, kind: str, node: ast.AST, name: str = "",
               value: Value = UNKNOWN, args: tuple[Value, ...] = (),
               keywords: Mapping[str, Value] | None = None) -> None:  # fmt: skip
+        """Tell an event."""
         self.events.append(Event(kind, frame.module, node, name, value, args, keywords or {}))
 
     def write(self, frame: Frame, node: ast.AST, name: str, base: Value) -> None:

@@ -25,23 +25,28 @@ class Expressions(Calls):
         return mixed(held, type(node).__name__.lower())
 
     def on_name(self, frame: Frame, node: ast.Name) -> Value:
+        """A variable; a nested function that is handed on may run."""
         if node.id in frame.nested:  # handed to a pool, a thread, map: it may run
             self.enter(frame.module, frame.nested[node.id], frame.env, frame.depth + 1)
         return frame.env.get(node.id, UNKNOWN)
 
     def on_constant(self, frame: Frame, node: ast.Constant) -> Value:
+        """A number, a text, or None."""
         return Value(made="none" if node.value is None else "scalar")
 
     def on_lambda(self, frame: Frame, node: ast.Lambda) -> Value:
+        """Not followed."""
         return UNKNOWN
 
     def on_tuple(self, frame: Frame, node: ast.Tuple) -> Value:
+        """Its elements, each on its own."""
         parts = tuple(self.value(frame, item) for item in node.elts)
         return Value(data=mixed(list(parts), "").data, made="tuple", parts=parts)
 
     on_list = on_tuple
 
     def on_dict(self, frame: Frame, node: ast.Dict) -> Value:
+        """What its values depend on."""
         held = [self.value(frame, item) for item in node.values]
         return Value(data=mixed(held, "").data, made="dict")
 
@@ -55,15 +60,18 @@ class Expressions(Calls):
         return Value(data=mixed(held, "").data, made=made, dtype=floating)
 
     def on_namedexpr(self, frame: Frame, node: ast.NamedExpr) -> Value:
+        """name := value."""
         held = self.value(frame, node.value)
         self.bind(frame, node.target, held)
         return held
 
     def on_ifexp(self, frame: Frame, node: ast.IfExp) -> Value:
+        """Either of the two."""
         self.value(frame, node.test)
         return join_tuples(self.value(frame, node.body), self.value(frame, node.orelse))
 
     def on_boolop(self, frame: Frame, node: ast.BoolOp) -> Value:
+        """Any of the operands."""
         held = [self.value(frame, item) for item in node.values]
         result = held[0]
         for other in held[1:]:
@@ -71,6 +79,7 @@ class Expressions(Calls):
         return result
 
     def on_starred(self, frame: Frame, node: ast.Starred) -> Value:
+        """The sequence itself."""
         return self.value(frame, node.value)
 
     def _comprehension(self, frame: Frame, node: ast.ListComp | ast.GeneratorExp) -> Value:
@@ -93,6 +102,7 @@ class Expressions(Calls):
     on_listcomp = on_generatorexp = on_setcomp = _comprehension
 
     def on_attribute(self, frame: Frame, node: ast.Attribute) -> Value:
+        """A view (x.T), metadata (x.shape), or unknown."""
         base = self.value(frame, node.value)
         if node.attr == "shape":
             return Value(made="shape", alias=base.alias, token=base.token, steps=base.steps)
@@ -103,6 +113,7 @@ class Expressions(Calls):
         return UNKNOWN
 
     def on_subscript(self, frame: Frame, node: ast.Subscript) -> Value:
+        """A view for plain indices, new memory for tensors of indices."""
         base = self.value(frame, node.value)
         index = self.value(frame, node.slice)
         if base.made == "shape":

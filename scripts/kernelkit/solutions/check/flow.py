@@ -82,6 +82,7 @@ class Flow(Expressions):
             self.bind(frame, target, held)
 
     def bind(self, frame: Frame, target: ast.expr, held: Value) -> None:
+        """Names, tuples of targets, elements (a write), and tensor.data (a write)."""
         if isinstance(target, ast.Name):
             if target.id in frame.declared_global:
                 self.tell(frame, "global", target, target.id, held)

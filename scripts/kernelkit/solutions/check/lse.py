@@ -10,7 +10,9 @@ from kernelkit.solutions.check.codes import Finding
 from kernelkit.solutions.check.context import Context, Rule, finding
 from kernelkit.solutions.check.syntax import Module, keyword, literal, method_of
 
-BASE_2 = r"log2|1\.442695|0\.69314|\bexp2\b|(?i:\bln_?2\b|log_?2_?e)|math\.log\(2(\.0*)?\)"
+BASE_2 = (
+    r"log2|1\.442695|0\.69314|\bexp2\b|(?i:ln_?2\b|log_?2_?e)|\blog\((\w+\.)*(tensor\()?2(\.0*)?\)"
+)
 SDPA = "torch.nn.functional.scaled_dot_product_attention"
 _LIBRARY_LSE = re.compile(r"flash_attn|_scaled_dot_product_\w*attention|return_softmax_lse")
 _UNSURE_BACKENDS = ("cute-dsl", "cute_dsl", "trtllm-gen", "cudnn")

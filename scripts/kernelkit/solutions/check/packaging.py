@@ -50,15 +50,21 @@ def _import_from(context: Context, module: Module, node: ast.ImportFrom) -> Iter
     for alias in node.names:
         dotted = "." * node.level + (f"{name}.{alias.name}" if name else alias.name)
         file, attribute = own_file(module.path, dotted, context.modules)
-        folder = PurePosixPath(module.path).parent.joinpath(*name.split(".")).as_posix()
-        if file is None:
-            if node.level == 1 and any(p.startswith(f"{folder}/") for p in context.modules):
-                continue
+        if file is None and not _is_folder(context, module, dotted):
             if not _in_try(module, node):
                 text = f"from {'.' * node.level}{name} import {alias.name}: no such file"
                 yield finding("KS204", module, node, text)
-        elif attribute and not _binds(context.modules[file], attribute):
+        elif file is not None and attribute and not _binds(context.modules[file], attribute):
             yield finding("KS204", module, node, f"{file} defines no {attribute}")
+
+
+def _is_folder(context: Context, module: Module, dotted: str) -> bool:
+    """Whether a relative name is a folder with sources (no __init__.py is needed)."""
+    base = PurePosixPath(module.path).parent
+    for _ in range(len(dotted) - len(dotted.lstrip(".")) - 1):
+        base = base.parent
+    folder = base.joinpath(*dotted.lstrip(".").split(".")).as_posix()
+    return any(path.startswith(f"{folder}/") for path in context.modules)
 
 
 def _absolute(module: Module, node: ast.AST, name: str) -> Iterator[Finding]:
@@ -105,7 +111,7 @@ def import_path(context: Context) -> Iterator[Finding]:
 
 def dependencies(context: Context) -> Iterator[Finding]:
     """KS205, KS206. torch, and the language's own package, need no mention."""
-    implied = {"torch", "kernelkit", context.spec.language.value, "__future__"}
+    implied = {"torch", context.spec.language.value, "__future__"}
     declared = {re.split(r"[\s<>=!~\[;@]", d)[0].lower() for d in context.spec.dependencies}
     for module in context.modules.values():
         told: set[str] = set()
@@ -124,6 +130,7 @@ def dependencies(context: Context) -> Iterator[Finding]:
 
 
 def packages(node: ast.AST) -> list[str]:
+    """The top-level packages that an import statement names."""
     if isinstance(node, ast.Import):
         return [alias.name.split(".")[0] for alias in node.names]
     if isinstance(node, ast.ImportFrom) and not node.level and node.module:

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from kernelkit.solutions.check.codes import Finding
 from kernelkit.solutions.check.context import Context, Rule, at, finding
 from kernelkit.solutions.check.syntax import keyword, literal, names_in
-from kernelkit.solutions.check.values import Value
+from kernelkit.solutions.check.values import MERGE, Value
 
 CACHES = frozenset(("k_cache", "v_cache", "ckv_cache", "kpe_cache", "kv_cache"))
 PAGE_IDS = frozenset(("kv_indices", "block_table", "page_table"))
-_FLAT = ("flatten", "view", "reshape")
 
 
 def layout(context: Context) -> Iterator[Finding]:
@@ -79,45 +78,32 @@ def last_page(context: Context) -> Iterator[Finding]:
 
 def page_ids(context: Context) -> Iterator[Finding]:
     """KS307, KS308: only where a page holds several tokens."""
-    if context.const.get("page_size", 1) == 1:
+    size = context.const.get("page_size", 1)
+    if size == 1:
         return
     for event in context.events("index"):
-        base, index = event.value, event.args[0]
-        if not base.alias & CACHES and not base.data & CACHES:
+        if not (event.value.alias | event.value.data) & CACHES:
             continue
-        flat = any(step in _FLAT for step in base.steps)
-        if flat and _is_raw_page_id(index) and not _is_batched(base):
-            yield at("KS307", event, "a flattened cache is indexed by kv_indices")
-        if _first_offset(event.node) and base.alias & CACHES and base.steps in ((), ("[]",)):
-            if base.steps == () and _takes_offset_0(event.node):
-                yield at("KS308", event, "offset 0 of every page")
+        if MERGE in event.value.steps and _is_raw_page_id(event.args[0]):
+            yield at("KS307", event, "a flattened cache is indexed by page ids")
+        elif _is_whole_cache(event.value) and _takes_offset_0(event.node):
+            yield at("KS308", event, "offset 0 of every page")
     for event in context.events("call"):
         if event.name.rpartition(".")[2] == "squeeze" and _is_whole_cache(event.value):
             given = event.node.args[-1:]  # type: ignore[attr-defined]
             if given and literal(given[0]) == 1:
-                text = f"squeeze(1) leaves a page of {context.const['page_size']} tokens as it is"
-                yield at("KS308", event, text)
+                yield at("KS308", event, f"squeeze(1) leaves pages of {size} tokens as they are")
 
 
 def _is_raw_page_id(index: Value) -> bool:
     """Whether an index is page ids themselves: converted or cut, but never computed with."""
-    allowed = {"long", "to", "int", "[]", "gather", "contiguous", "view", "reshape", "flatten"}
-    computed = index.made in ("binop", "where", "add", "mul") or not set(index.steps) <= allowed
-    return bool(index.data & PAGE_IDS) and not computed
-
-
-def _is_batched(base: Value) -> bool:
-    """flatten(1) or view(pages, -1): the page axis is still the first."""
-    return "flatten" not in base.steps and "[]" in base.steps
-
-
-def _first_offset(node: ast.AST) -> bool:
-    return isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple)
+    kept = {"long", "to", "int", "[]", "gather", "contiguous", "view", "reshape", MERGE}
+    return bool(index.data & PAGE_IDS) and {index.made, *index.steps} <= {"argument", *kept}
 
 
 def _takes_offset_0(node: ast.AST) -> bool:
     """cache[:, 0] or cache[pages, 0]."""
-    items = node.slice.elts  # type: ignore[attr-defined]
+    items = getattr(getattr(node, "slice", None), "elts", [])
     return len(items) >= 2 and literal(items[1]) == 0 and not isinstance(items[0], ast.Constant)
 
 

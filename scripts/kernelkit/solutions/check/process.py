@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from kernelkit.solutions.check.codes import Finding
 from kernelkit.solutions.check.context import Context, Rule, finding
+from kernelkit.solutions.check.packaging import packages
 from kernelkit.solutions.check.syntax import Module, method_of
 
 _GLOBAL_STATE = re.compile(
@@ -31,9 +32,11 @@ _CALLER = re.compile(
 )
 _CODE = ("pickle.loads", "pickle.load", "marshal.loads", "base64.b64decode", "zlib.decompress",
          "codecs.decode")  # fmt: skip
-_THREADS = ("threading.Thread", "threading.Timer", "concurrent.futures.ThreadPoolExecutor",
-            "concurrent.futures.ProcessPoolExecutor", "concurrent.futures.thread.ThreadPoolExecutor",
-            "multiprocessing.Process", "multiprocessing.Pool", "_thread.start_new_thread")  # fmt: skip
+_THREADS = (
+    "threading.Thread", "threading.Timer", "_thread.start_new_thread", "multiprocessing.Process",
+    "multiprocessing.Pool", "concurrent.futures.ThreadPoolExecutor",
+    "concurrent.futures.ProcessPoolExecutor",
+)  # fmt: skip
 
 
 def prints(context: Context) -> Iterator[Finding]:
@@ -92,7 +95,7 @@ def system(context: Context) -> Iterator[Finding]:
     for module in context.modules.values():
         told: set[str] = set()
         for node in module.nodes:
-            for name in _imported(node):
+            for name in packages(node):
                 if name in _SYSTEM and name not in told:
                     told.add(name)
                     yield finding("KS813", module, node, f"imports {name}")
@@ -106,14 +109,6 @@ def system(context: Context) -> Iterator[Finding]:
                 module, node
             ):
                 yield finding("KS813", module, node, ast.unparse(node)[:60])
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name.split(".")[0] for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and not node.level and node.module:
-        return [node.module.split(".")[0]]
-    return []
 
 
 def _writes(call: ast.Call) -> bool:

@@ -16,6 +16,7 @@ FLAGS = ("transpose_state_layout", "state_v_first")
 # Entry points that compute the gates from a, b, A_log and dt_bias themselves.
 _TAKES_RAW = re.compile(r"gated_delta_rule_(decode|mtp)|fused_sigmoid_gating|use_gate_in_kernel")
 _FLA = re.compile(r"^fla\b.*gated_delta_rule")
+_NORMALISES = re.compile(r"^flashinfer\b.*gated_delta_rule_(decode|decode_pretranspose|mtp)$")
 _FLASHINFER = re.compile(r"^flashinfer\b.*chunk_gated_delta_rule")
 
 
@@ -100,8 +101,12 @@ def gate_form(context: Context) -> Iterator[Finding]:
 def _ends_in_exp(module: Module, node: ast.AST | None, depth: int = 0) -> bool | None:
     """Whether an expression's outermost operation is exp; None where it cannot be followed."""
     if isinstance(node, ast.Name) and depth < 4:
-        bound = [n.value for n in module.nodes if isinstance(n, ast.Assign)
-                 and any(isinstance(t, ast.Name) and t.id == node.id for t in n.targets)]  # fmt: skip
+        bound = [
+            n.value
+            for n in module.nodes
+            if isinstance(n, ast.Assign)
+            and any(isinstance(t, ast.Name) and t.id == node.id for t in n.targets)
+        ]
         return _ends_in_exp(module, bound[-1], depth + 1) if bound else None
     if isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
@@ -111,6 +116,19 @@ def _ends_in_exp(module: Module, node: ast.AST | None, depth: int = 0) -> bool |
     if isinstance(node, (ast.UnaryOp, ast.BinOp)):
         return False
     return None
+
+
+def normalisation(context: Context) -> Iterator[Finding]:
+    """KS409: FlashInfer's decode kernels normalise q and k unless they are told not to."""
+    if not _is_gdn(context) or re.search(r"(?i)l2norm|normalize", context.definition.reference):
+        return
+    for module, node in _gdn_calls(context, _NORMALISES):
+        chosen = keyword(node, "use_qk_l2norm")
+        if literal(chosen) is not False and not any(k.arg is None for k in node.keywords):
+            yield finding("KS409", module, node, "use_qk_l2norm is true by default")
+    for module, node in _gdn_calls(context, _FLA):
+        if literal(keyword(node, "use_qk_l2norm_in_kernel")) is True:
+            yield finding("KS409", module, node, "use_qk_l2norm_in_kernel=True")
 
 
 def scale(context: Context) -> Iterator[Finding]:
@@ -171,5 +189,5 @@ def padding_slots(context: Context) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    state_layout, gates, gate_form, scale, precision, padding_slots,
+    state_layout, gates, gate_form, normalisation, scale, precision, padding_slots,
 )  # fmt: skip

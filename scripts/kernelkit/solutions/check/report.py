@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernelkit.dataset.definition import Definition
-from kernelkit.dataset.solution import BuildSpec
+from kernelkit.dataset.solution import BuildSpec, Solution
 from kernelkit.dataset.store import Dataset
 from kernelkit.errors import NothingSelectedError
 from kernelkit.solutions.check.codes import CODES, ERROR, NOTE, WARNING, Finding
@@ -46,6 +46,7 @@ def check_all(dataset: Dataset, targets: list[Target]) -> list[Checked]:
     Raises NothingSelectedError where no sound target serves a definition of the dataset.
     """
     known = dataset.definitions()
+    stored = [loaded.value for loaded in dataset.load_solutions() if loaded.value is not None]
     checked: list[Checked] = []
     unserved = []
     for target in targets:
@@ -54,7 +55,7 @@ def check_all(dataset: Dataset, targets: list[Target]) -> list[Checked]:
             checked.append(Checked(target.path, target.name, None, None, {}, target.findings))
         elif not served:
             unserved.append(f"{target.name} ({', '.join(target.patterns)})")
-        checked += [_check_one(dataset, target, definition) for definition in served]
+        checked += [_check_one(stored, target, definition) for definition in served]
     if unserved and not checked:
         raise NothingSelectedError(
             "the dataset has no definition for the solution", received="; ".join(unserved),
@@ -66,21 +67,21 @@ def check_all(dataset: Dataset, targets: list[Target]) -> list[Checked]:
     return checked
 
 
-def _check_one(dataset: Dataset, target: Target, definition: Definition) -> Checked:
+def _check_one(stored: list[Solution], target: Target, definition: Definition) -> Checked:
     sources = target.sources_for(definition)
     one = Checked(target.path, target.name, definition, target.spec, sources)
     one.add(target.findings)
     if target.spec is not None:
         one.add(check_static(target.spec, definition, sources))
-        one.add(_same_sources(dataset, target.spec, definition, sources))
+        one.add(_same_sources(stored, target.spec, definition, sources))
     return one
 
 
 def _same_sources(
-    dataset: Dataset, spec: BuildSpec, definition: Definition, sources: dict[str, str]
+    stored: list[Solution], spec: BuildSpec, definition: Definition, sources: dict[str, str]
 ) -> Iterable[Finding]:
     """KS116."""
-    for other in dataset.solutions_of(definition):
+    for other in (solution for solution in stored if solution.definition == definition.name):
         held = {source.path: source.content for source in other.sources}
         passing = other.spec.destination_passing_style
         if held == sources and passing != spec.destination_passing_style:

@@ -52,7 +52,7 @@ def smoke(
         return [Finding("KS900", spec.entry_file, reason)]
     with tempfile.TemporaryDirectory(prefix="kernelkit_smoke_") as temporary:
         folder = Path(temporary)
-        _lay_out(folder, sources)
+        lay_out(folder, sources)
         job = {"spec": spec.model_dump(mode="json"), "definition": definition.to_text(),
                "device": device, "seconds": SHARE * seconds}  # fmt: skip
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
@@ -80,7 +80,8 @@ def _why_not(spec: BuildSpec, sources: dict[str, str], device: str) -> str:
     return ""
 
 
-def _lay_out(folder: Path, sources: dict[str, str]) -> None:
+def lay_out(folder: Path, sources: dict[str, str]) -> None:
+    """The sources under code/, and an empty working folder."""
     for path, text in sources.items():
         file = folder / "code" / path
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Further inputs of a smoke run: requests without tokens or with few, optional inputs of None, a scale of 0."""
+"""Further inputs of a smoke run: requests of no or few tokens, inputs of None, a scale of 0."""
 
 from __future__ import annotations
 

@@ -136,8 +136,8 @@ class Trials:
             ("requests without tokens", self.without_tokens),
             ("optional inputs", self.options),
             ("equal calls", self.repeated),
-            ("setup", self.after_setup),
             ("probes", self.probes),
+            ("setup", self.after_setup),  # the last: what it keeps is for these contents
         ]
 
     def plain(self) -> bool:

@@ -59,7 +59,8 @@ class Report:
             self.file.flush()
 
 
-def run_job(folder: Path, job: dict[str, Any], report: Report) -> None:
+def run_job(folder: Path, job: dict[str, Any], report: Callable[[str, str], None]) -> None:
+    """Load the solution under code/ and do its trials. Raises Skip where that cannot be here."""
     import torch
 
     from kernelkit.ops import base, family_or_generic
@@ -113,9 +114,9 @@ def _reference(definition: Definition) -> Callable[..., Any]:
     return namespace["run"]
 
 
-def _load(code: Path, spec: BuildSpec, device: str, report: Report) -> Any:
+def _load(code: Path, spec: BuildSpec, device: str, report: Callable[[str, str], None]) -> Any:
     """The entry module, or None where it does not load (which is reported)."""
-    from kernelkit.bench.calling import describe
+    from kernelkit.bench.calling import PACKAGE, describe
 
     try:
         module = _import(code, spec)
@@ -124,7 +125,7 @@ def _load(code: Path, spec: BuildSpec, device: str, report: Report) -> Any:
         return module
     except ModuleNotFoundError as error:
         top = (error.name or "").split(".")[0]
-        own = any(path.stem == top for path in code.rglob("*.py")) or (code / top).is_dir()
+        own = top == PACKAGE or (code / top).is_dir() or (code / f"{top}.py").is_file()
         if top and not own and importlib.util.find_spec(top) is None:
             raise Skip(f"the package {top} is not installed") from None
         report("KS901", describe(error, str(code)))

@@ -12,6 +12,7 @@ from kernelkit.solutions.check.syntax import Function, Module, keyword, method_o
 
 LANGUAGE = "triton.language."
 _STRIDE = re.compile(r"(?i)stride|_row$|_rs$")
+_HEADS = re.compile(r"(?i)head|^(pid_|i_|cur_)?h(id)?$|^hid")
 _REDUCTIONS = ("dot", "sum", "dot_scaled")
 _CUDA_OFFSET = re.compile(
     r"^(?!.*(int64_t|size_t|long|ptrdiff_t)).*\bblockIdx\.\w+\s*\*\s*\w*(stride|hidden|dim|size)\w*"
@@ -28,18 +29,24 @@ def _kernels(context: Context) -> Iterator[tuple[Module, Function]]:
 
 
 def offsets(context: Context) -> Iterator[Finding]:
-    """KS711: a program id, or an index that was loaded, times a stride, in 32 bits."""
+    """KS711, once a kernel: a program id, or an index that was loaded, times a stride, in 32 bits.
+
+    Products of heads are left out: there are few.
+    """
     for module, kernel in _kernels(context):
         narrow = _narrow_names(module, kernel)
-        told: set[int] = set()
-        for node in ast.walk(kernel):
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-                for one, other in ((node.left, node.right), (node.right, node.left)):
-                    if _is_narrow(module, one, narrow) and _is_stride(other):
-                        if node.lineno not in told:
-                            told.add(node.lineno)
-                            text = f"{ast.unparse(node)} overflows at 2^31 elements"
-                            yield finding("KS711", module, node, text)
+        products = [
+            node
+            for node in ast.walk(kernel)
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)
+            for one, other in ((node.left, node.right), (node.right, node.left))
+            if _is_stride(other) and _is_narrow(module, one, narrow)
+            and not _HEADS.search(ast.unparse(one))
+        ]  # fmt: skip
+        if products:
+            more = f" (and {len(products) - 1} more)" if len(products) > 1 else ""
+            text = f"{ast.unparse(products[0])}{more} overflows at 2^31 elements"
+            yield finding("KS711", module, products[0], text)
 
 
 def _is_stride(node: ast.AST) -> bool:
@@ -72,9 +79,13 @@ def _is_narrow(module: Module, node: ast.AST, narrow: set[str]) -> bool:
         name = module.dotted(node.func).removeprefix(LANGUAGE)
         if name == "program_id":
             return True
+        if name in ("where", "maximum", "minimum"):
+            return any(_is_narrow(module, item, narrow) for item in node.args)
         if name == "load" and node.args:
             return (
-                re.search(r"(?i)ind|table|page|slot|block_?id|cu_seq", ast.unparse(node.args[0]))
+                re.search(
+                    r"(?i)ind|idx|table|page|slot|block_?id|cu_seq", ast.unparse(node.args[0])
+                )
                 is not None
             )
     return False

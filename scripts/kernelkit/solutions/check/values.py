@@ -21,7 +21,8 @@ SHUFFLES = frozenset(
     "unfold broadcast_to chunk split tensor_split narrow".split()
 )
 # A view where the layout allows it, else a copy.
-RESHAPES = frozenset("reshape reshape_as flatten ravel contiguous".split())
+MERGE = "merge"  # a view or reshape that makes one axis of the first two
+RESHAPES = frozenset((*"reshape reshape_as flatten ravel contiguous".split(), MERGE))
 CASTS = {
     "float": "float32", "half": "float16", "bfloat16": "bfloat16", "double": "float64",
     "long": "int64", "int": "int32", "short": "int16", "char": "int8", "bool": "bool",

@@ -34,6 +34,8 @@ MORE = {
     "state_cache_size": 11, "max_seq_len": 64,
 }  # fmt: skip
 MORE_TOKENS = 149  # of all requests together, in a paged cache
+TOP_K = (3, 1, 2, 5, 8, 20)
+TOP_P = (0.5, 0.9, 0.3, 0.7, 0.15, 0.95)
 INDEXER_FACTOR = 3  # candidates for each slot that an indexer chooses
 
 
@@ -67,9 +69,7 @@ def small_axes(definition: Definition, given: Mapping[str, int]) -> dict[str, in
     return axes
 
 
-def small_cases(
-    definition: Definition, given: Mapping[str, int], device: str
-) -> Iterator[Case]:
+def small_cases(definition: Definition, given: Mapping[str, int], device: str) -> Iterator[Case]:
     """The small cases; with `given` axes only these."""
     axes = small_axes(definition, given)
     first = make(definition, "small", axes, SEED, device)
@@ -87,6 +87,8 @@ def small_cases(
     rng = generator(SEED, "probe")
     for name, inputs in () if large else family.probes(definition, first.inputs, rng):
         yield Case(f"probe_{name}", {n: inputs[n] for n in definition.inputs}, axes)
+    if definition.op_type == "sampling":
+        yield filters_case(definition, device)
 
 
 def edge_inputs(definition: Definition, inputs: Inputs) -> Inputs:
@@ -102,6 +104,23 @@ def edge_inputs(definition: Definition, inputs: Inputs) -> Inputs:
     if "topk" in definition.const_axes and "seq_lens" in inputs:
         changed["seq_lens"] = inputs["seq_lens"].clamp(max=definition.const_axes["topk"] // 2 + 1)
     return changed
+
+
+def filters_case(definition: Definition, device: str) -> Case:
+    """Rows of flat and peaked probabilities under filters from one token to nearly all."""
+    import torch
+
+    rows = len(TOP_K)
+    vocab = definition.const_axes["vocab_size"]
+    given = {
+        "top_k": torch.tensor(TOP_K, dtype=torch.int32).clamp(max=vocab),
+        "top_p": torch.tensor(TOP_P),
+        "probs": torch.softmax(
+            torch.randn(rows, vocab, generator=generator(SEED, "probs")) * 1.5, dim=1
+        ),
+    }
+    chosen = {name: value for name, value in given.items() if name in definition.inputs}
+    return make(definition, "filters", {"batch_size": rows}, SEED, device, chosen)
 
 
 def make(
@@ -162,9 +181,7 @@ def _known(definition: Definition, name: str, changes: Mapping[str, int]) -> dic
     return found
 
 
-def _other(
-    definition: Definition, name: str, axes: dict[str, int], device: str
-) -> Iterator[Case]:
+def _other(definition: Definition, name: str, axes: dict[str, int], device: str) -> Iterator[Case]:
     """The case, or nothing where the definition does not allow its axes or they are too large."""
     if input_bytes(definition, axes) > MOST_BYTES:
         return

@@ -47,6 +47,8 @@ class Runner:
         if functions is None:
             return
         for call in self.job["calls"]:
+            if call.get("setup") and functions[1] is None:
+                continue
             self._say(call=call["name"], started=True)
             try:
                 answer = self._call(functions, call)
@@ -64,7 +66,9 @@ class Runner:
             self._say(call="load", error=text, kind=type(error).__name__)
             return None
         names = _parameters(run)
-        self._say(call="load", parameters=names, setup=None if setup is None else _parameters(setup))
+        self._say(
+            call="load", parameters=names, setup=None if setup is None else _parameters(setup)
+        )
         return run, setup
 
     def _call(self, functions: tuple[Any, Any], call: dict[str, Any]) -> dict[str, Any]:
@@ -202,12 +206,23 @@ def _filled_memory(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    _set_deterministic(True)
     torch.utils.deterministic.fill_uninitialized_memory = True
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(False)
+        _set_deterministic(False)
+
+
+def _set_deterministic(wanted: bool) -> None:
+    """Only with this does torch fill memory. Its public switch imports the compiler: seconds."""
+    import torch
+
+    quick = getattr(torch._C, "_set_deterministic_algorithms", None)
+    if quick is not None:
+        quick(wanted, warn_only=True)
+    else:
+        torch.use_deterministic_algorithms(wanted, warn_only=True)
 
 
 def _describe(error: BaseException, folder: Path) -> str:

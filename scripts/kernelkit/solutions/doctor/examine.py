@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.dataset.definition import Definition
-from kernelkit.solutions.doctor import draws, numbers, repeats, statuses
+from kernelkit.solutions.doctor import draws, repeats, statuses
 from kernelkit.solutions.doctor.cases import Case
 from kernelkit.solutions.doctor.matching import Observation
+from kernelkit.solutions.doctor.observe import observe
 from kernelkit.solutions.doctor.process import Answer, Job, Session, run_calls
 from kernelkit.solutions.doctor.report import Diagnosis, Finding
+from kernelkit.solutions.doctor.search import Search
 
 if TYPE_CHECKING:
     import torch
@@ -103,7 +105,7 @@ def _examine_values(
     observations = []
     for case in cases:
         if case.name in outputs and outputs[case.name]:
-            seen, text = numbers.observe(job.definition, case, outputs[case.name])
+            seen, text = observe(job.definition, case, outputs[case.name])
             observations += seen
             diagnosis.calls[case.name] = text
         elif case.name in session.answers:
@@ -124,7 +126,7 @@ def _explain(
         if finding := repeats.other_order(job, cases, session):
             diagnosis.findings.append(finding)
             return
-    search = numbers.Search(job.definition, cases, observations, time.monotonic() + seconds)
+    search = Search(job.definition, cases, observations, time.monotonic() + seconds)
     diagnosis.findings += search.run()
     diagnosis.notes += search.notes
     diagnosis.facts = search.facts()

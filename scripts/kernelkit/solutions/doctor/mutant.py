@@ -1,6 +1,6 @@
 """Mistaken variants of an op: a cause, what it means, what to change, and how to compute it.
 
-Each family has a module here with a small formula of its own, in which every mistake is a knob:
+Each family has a module in families/ with a formula of its own, in which every mistake is a knob:
 
     run(definition, inputs, **knobs) -> outputs by name; without knobs the reference's
     mutants(definition) -> the mistakes that its shapes allow, the likeliest first
@@ -55,4 +55,4 @@ def model_of(definition: Definition) -> ModuleType | None:
     name = MODULES.get(definition.op_type)
     if "topk_indices" in definition.outputs:
         name = "indexer"
-    return None if name is None else import_module(f"kernelkit.solutions.doctor.{name}")
+    return None if name is None else import_module(f"kernelkit.solutions.doctor.families.{name}")

@@ -27,10 +27,12 @@ def claims(
     definition: Definition, observations: Sequence[Observation], inputs: dict[str, dict]
 ) -> Iterator[Claim]:
     """All claims on refused outputs; `inputs` are the cases' by name."""
+    import torch
+
     names = list(dict.fromkeys(o.name for o in observations))
     for name in names:
         seen = [o for o in observations if o.name == name and o.failed]
-        if not seen:
+        if not seen or seen[0].want.dtype == torch.bool:  # membership has no order and no scale
             continue
         yield from _plain(name, seen)
         yield from _copies(name, seen, inputs, observations)

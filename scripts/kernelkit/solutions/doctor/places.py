@@ -22,9 +22,7 @@ LOW_PRECISION = 0.08  # relative error (2-norm) up to which rounding is a likely
 MIXED = 0.02  # the gain of an error by rounding is nearer to one than this
 
 
-def facts(
-    definition: Definition, observations: Sequence[Observation], groups: Groups
-) -> list[str]:
+def facts(definition: Definition, observations: Sequence[Observation], groups: Groups) -> list[str]:
     """Sentences on the errors of each refused output."""
     found: list[str] = []
     for name in dict.fromkeys(o.name for o in observations if o.failed):

@@ -73,7 +73,7 @@ def run_calls(job: Job, cases: Sequence[Case], calls: Sequence[dict[str, Any]]) 
     with tempfile.TemporaryDirectory(prefix="kernelkit_doctor_") as temporary:
         folder = Path(temporary)
         _lay_out(folder, job, cases, calls)
-        session = Session(ended=_execute(folder, job))
+        session = Session(ended=_how(execute(folder, job), job))
         _read(folder, session, job.device)
         session.said = (folder / "said.txt").read_text(errors="replace").strip()[-_TAIL:]
     return session
@@ -115,8 +115,8 @@ def _forms(case: Case) -> list[tuple[list[int], str]]:
     ]
 
 
-def _execute(folder: Path, job: Job) -> str:
-    """How the process ended; "" where it came to its end. Its whole group is ended."""
+def execute(folder: Path, job: Job) -> int | None:
+    """The exit code of the process, None where it was ended at its limit. Its group is ended."""
     path = os.pathsep.join(filter(None, [str(_SCRIPTS), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     if job.device == "cpu":
@@ -128,11 +128,17 @@ def _execute(folder: Path, job: Job) -> str:
             env=environment, start_new_session=True,
         )  # fmt: skip
         try:
-            code = process.wait(job.seconds)
+            return process.wait(job.seconds)
         except subprocess.TimeoutExpired:
-            return f"no end after {job.seconds:g} s"
+            return None
         finally:
             _end_group(process)
+
+
+def _how(code: int | None, job: Job) -> str:
+    """How the process ended; "" where it came to its end."""
+    if code is None:
+        return f"no end after {job.seconds:g} s"
     if code < 0:
         return f"ended by signal {-code} ({signal.Signals(-code).name})"
     return f"ended with exit code {code}" if code else ""

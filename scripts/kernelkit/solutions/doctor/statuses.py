@@ -27,8 +27,10 @@ def load_findings(session: Session) -> list[Finding]:
     if session.load_error:
         return [_load_finding(session)]
     if session.parameters is None and not session.answers and session.ended:
-        return [Finding("crashed-at-load", "the process ended while it loaded the sources",
-                        [session.ended, *_said(session)], "load the sources alone, step by step")]  # fmt: skip
+        return [Finding(
+            "crashed-at-load", "the process ended while it loaded the sources",
+            [session.ended, *_said(session)], "load the sources alone, step by step",
+        )]  # fmt: skip
     return []
 
 
@@ -50,9 +52,7 @@ def _load_finding(session: Session) -> Finding:
                    "mend what the traceback names")  # fmt: skip
 
 
-def argument_findings(
-    session: Session, definition: Definition, spec: BuildSpec
-) -> list[Finding]:
+def argument_findings(session: Session, definition: Definition, spec: BuildSpec) -> list[Finding]:
     """The parameters of the entry function against the arguments that it gets."""
     names = session.parameters
     if names is None:
@@ -120,8 +120,10 @@ def _error_cause(raised: dict[str, Answer], fine: list[str]) -> tuple[str, str, 
                 "give output 0 and LSE -inf where a request is empty")  # fmt: skip
     kinds = {answer.kind for answer in raised.values()}
     if kinds == {"IndexError"}:
-        return ("index-out-of-bounds", "it indexes beyond the end of a tensor",
-                "see which index tensor is taken for what: token or page ids, int32 offsets")  # fmt: skip
+        return (
+            "index-out-of-bounds", "it indexes beyond the end of a tensor",
+            "see which index tensor is taken for what: token or page ids, int32 offsets",
+        )  # fmt: skip
     if kinds <= {"ModuleNotFoundError", "ImportError"}:
         return ("module-not-found", "a module that it imports when called is absent",
                 "install the package and declare it in spec.dependencies")  # fmt: skip

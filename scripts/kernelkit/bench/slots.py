@@ -1,0 +1,119 @@
+"""The arena as slots: one layout again and again, written, poisoned and inspected all at once.
+
+A slot's first part is its inputs and the guard zones around them: an *image* of it is made once,
+copied into the arena before each use, and compared with it afterwards. The second part is its
+outputs, filled with poison that changes from use to use, and their guard zones.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from kernelkit.bench.arena import Layout, Place, view
+
+if TYPE_CHECKING:
+    import torch
+
+POISONS = (float("nan"), 6.0e4, -3.0e3)
+
+Tensors = dict[str, "torch.Tensor"]
+
+
+class Slots:
+    """The slots of one workload in an arena's bytes."""
+
+    def __init__(self, raw: torch.Tensor, layout: Layout) -> None:
+        self.layout = layout
+        self.count = raw.numel() // layout.bytes
+        self.arena = raw[: self.count * layout.bytes].view(self.count, layout.bytes)
+        self.cut = min(place.offset for place in layout.outputs.values())
+        pattern = _random_bytes(layout.bytes, raw)
+        self.ground = pattern[: self.cut]
+        self.poisons = [self._poisoned(pattern[self.cut :], value) for value in POISONS]
+        self.round = 0
+
+    def _poisoned(self, pattern: torch.Tensor, value: float) -> torch.Tensor:
+        made = pattern.clone()
+        for place in (*self.layout.outputs.values(), *self.layout.taken.values()):
+            poison(self._output(made, place), value)
+        return made
+
+    def _output(self, part: torch.Tensor, place: Place) -> torch.Tensor:
+        """A tensor of a slot's second part."""
+        moved = Place(place.offset - self.cut, place.shape, place.dtype, place.item_bytes)
+        return view(part, moved)
+
+    def image(self, contents: list[dict[str, Any]]) -> torch.Tensor:
+        """The first parts of as many slots, as bytes [slots, cut]."""
+        made = self.ground.expand(len(contents), -1).clone()
+        for part, values in zip(made, contents, strict=True):
+            for name, place in self.layout.inputs.items():
+                view(part, place).copy_(values[name])
+        return made
+
+    def inputs(self, image: torch.Tensor, number: int) -> Tensors:
+        """The input tensors of one slot of an image: views."""
+        return {name: view(image[number], p) for name, p in self.layout.inputs.items()}
+
+    def write(self, image: torch.Tensor) -> None:
+        """Write an image to the first slots, and fresh poison to their outputs."""
+        self.round = (self.round + 1) % len(self.poisons)
+        used = self.arena[: len(image)]
+        used[:, : self.cut].copy_(image)
+        used[:, self.cut :].copy_(self.poisons[self.round])
+
+    def results(self, count: int) -> torch.Tensor:
+        """The second parts of the first slots, as they are: a view."""
+        return self.arena[:count, self.cut :]
+
+    def outputs(self, results: torch.Tensor, number: int, *, taken: bool) -> Tensors:
+        """The output tensors of one slot: as the solution wrote them, or as they were taken."""
+        places = self.layout.taken if taken else self.layout.outputs
+        return {name: self._output(results[number], p) for name, p in places.items()}
+
+    def trespass(self, image: torch.Tensor, allowed: set[str]) -> str:
+        """What was written that may not be: an input outside of `allowed`, or a guard zone. Empty
+        where all is well."""
+        import torch
+
+        used = self.arena[: len(image)]
+        kept, poisoned = used[:, : self.cut], self.poisons[self.round]
+        if not torch.equal(kept, image):
+            changed = [
+                name
+                for name, place in self.layout.inputs.items()
+                if not torch.equal(kept[:, place.offset : place.end],
+                                   image[:, place.offset : place.end])
+            ]  # fmt: skip
+            if names := [name for name in changed if name not in allowed]:
+                return f"writes to its inputs: {', '.join(names)}"
+            if not changed:
+                return GUARD
+        for start, end in self.layout.guards():
+            inside = poisoned[max(0, start - self.cut) : max(0, end - self.cut)]
+            zone = used[:, max(start, self.cut) : max(end, self.cut)]
+            if inside.numel() and not torch.equal(zone, inside.expand_as(zone)):
+                return GUARD
+        return ""
+
+
+GUARD = "writes outside of its outputs: a guard zone beside a tensor has changed"
+
+
+def poison(tensor: torch.Tensor, value: float) -> None:
+    """Fill with `value`, or, where the dtype cannot hold it, with a pattern of bytes."""
+    import torch
+
+    if tensor.dtype.is_floating_point and tensor.element_size() > 1:
+        tensor.fill_(value)
+    else:
+        tensor.view(torch.uint8).fill_(0xFF if value != value else 0x5A)
+
+
+def _random_bytes(count: int, like: torch.Tensor) -> torch.Tensor:
+    """Bytes that nobody can guess, on the device of `like`."""
+    import torch
+
+    rng = torch.Generator(like.device).manual_seed(secrets.randbits(62))
+    return torch.randint(0, 256, (count,), dtype=torch.uint8, device=like.device, generator=rng)

@@ -1,0 +1,3 @@
+"""Constants."""
+
+EPSILON = 1e-6

@@ -1,0 +1,14 @@
+"""The kernel."""
+
+from __future__ import annotations
+
+import torch
+
+from .constants import EPSILON
+
+
+def norm(hidden_states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """RMSNorm."""
+    x = hidden_states.float()
+    scale = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + EPSILON)
+    return (x * scale * weight.float()).to(hidden_states.dtype)

@@ -1,0 +1,3 @@
+"""Not the kernelkit of the evaluator."""
+
+EPSILON = 1e-6

@@ -1,0 +1,130 @@
+"""A corpus run in few calls of the evaluator; what goes wrong is tried again by itself.
+
+Entries of one definition and the same workloads share a call. An entry whose result is wrong there
+may have suffered from another, or from a busy machine: it gets calls of its own, and is wrong if
+the last of them finds the same.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from running import trial
+from running.entries import Corpus, Entry
+from running.grounds import Grounds
+from running.judging import Finding, judge
+from running.trial import Options, Ran
+
+TOGETHER = 24  # entries in a call
+START_SECONDS = 60.0  # of the evaluator, on a busy machine
+ENTRY_SECONDS = 25.0  # of an entry with its controls, beside its own limits
+AGAIN = 2
+Say = Callable[[str], None]
+
+
+def campaign(
+    corpus: Corpus, entries: Sequence[Entry], options: Options, say: Say, *, keep: Path | None
+) -> Iterator[Finding]:
+    """Findings of all entries, as they come."""
+    for group in groups(entries):
+        ran, found = _attempt(corpus, group, options, keep)
+        whole = ran.faults
+        for entry, finding in zip(group, found, strict=True):
+            if finding.right and not whole:
+                yield finding
+                continue
+            for _ in range(AGAIN):
+                say(f"{entry.id}: again, by itself: {'; '.join([*finding.faults, *whole])[:300]}")
+                ran, (finding,) = _attempt(corpus, [entry], options, keep)
+                finding.faults += ran.faults
+                if finding.right:
+                    break
+            yield finding
+
+
+def groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Entries that share a call."""
+    shared: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in entries:
+        shared.setdefault((entry.definition, entry.workloads, entry.group), []).append(entry)
+    for group in shared.values():
+        for first in range(0, len(group), TOGETHER):
+            yield group[first : first + TOGETHER]
+
+
+def _attempt(
+    corpus: Corpus, group: Sequence[Entry], options: Options, keep: Path | None
+) -> tuple[Ran, list[Finding]]:
+    with _Grounds(options, keep) as grounds:
+        trial.prepare(corpus, group, grounds)
+        limits = 2 * options.timeout + ENTRY_SECONDS
+        ran = trial.run(
+            grounds, options, workloads=group[0].workloads,
+            seconds=START_SECONDS + len(group) * max(1, len(group[0].workloads)) * limits,
+        )  # fmt: skip
+        return ran, [judge(corpus, entry, ran, grounds) for entry in group]
+
+
+def malformed(
+    corpus: Corpus, names: Sequence[str], options: Options, say: Say, *, keep: Path | None
+) -> Iterator[Finding]:
+    """Findings of malformed files: all in one call, then those one by one that might be why."""
+    finding = _with_files(corpus, names, options, keep)
+    if finding.right or len(names) == 1:
+        yield from (Finding(name, "refuse", finding.faults, finding.seen) for name in names)
+        return
+    say(f"malformed files, one by one: {'; '.join(finding.faults)[:300]}")
+    half = len(names) // 2
+    for part in (names[:half], names[half:]):
+        yield from malformed(corpus, part, options, say, keep=keep)
+
+
+def _with_files(
+    corpus: Corpus, names: Sequence[str], options: Options, keep: Path | None
+) -> Finding:
+    """One call with these files beside an honest solution: it passes, nothing of theirs does."""
+    definition = sorted(corpus.canaries, key=lambda name: "rmsnorm" not in name)[0]
+    honest = corpus.entry(corpus.canaries[definition][0])
+    uuid = sorted({*honest.workloads} or {"rms-odd"})[-1]
+    with _Grounds(options, keep) as grounds:
+        trial.prepare(corpus, [honest], grounds)
+        trial.add_malformed(corpus, names, grounds)
+        seconds = START_SECONDS + len(names) * 5 + 4 * options.timeout
+        ran = trial.run(grounds, options, workloads=[uuid], seconds=seconds)
+        finding = judge(corpus, honest, ran, grounds)
+        finding.faults += ran.faults
+        ours = {honest.id, honest.id + trial.AFTER, honest.id + trial.BAD,
+                f"{honest.id}__control", f"{trial.BEFORE}_{definition}"}  # fmt: skip
+        passed = [
+            name
+            for name in ran.traces
+            if name not in ours and any(e["status"] == "PASSED" for e in ran.traces[name].values())
+        ]
+        finding.faults += [f"{name} PASSED" for name in passed]
+        return finding
+
+
+class _Grounds:
+    """Folders of one call, removed after it. Not below a folder that only its owner may enter."""
+
+    def __init__(self, options: Options, keep: Path | None) -> None:
+        self.options, self.keep = options, keep
+
+    def __enter__(self) -> Grounds:
+        self.folder = Path(tempfile.mkdtemp(prefix="corpus-", dir=self.keep))
+        self.folder.chmod(0o755)
+        options = self.options
+        self.grounds = Grounds(
+            self.folder / "run", hang_s=options.hang_s, memory_mb=options.memory_mb
+        )
+        return self.grounds
+
+    def __exit__(self, *_: object) -> None:
+        self.grounds.servers.stop()
+        if self.keep is None:
+            # Not shutil.rmtree: entries leave folders deeper than Python's recursion goes.
+            for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+                subprocess.run([*command, "--", str(self.folder)], stderr=subprocess.DEVNULL)

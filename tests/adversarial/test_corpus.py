@@ -1,0 +1,195 @@
+"""The evaluator against our corpus: a part of it on every test run, all of it by run_corpus.py.
+
+Each class runs in few calls of scripts/bench.py. What needs a GPU is skipped here, and said to be.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+if not sys.platform.startswith("linux"):
+    pytest.skip("the corpus uses /proc and Linux's system calls", allow_module_level=True)
+sys.path.insert(0, str(Path(__file__).parent))
+
+from corpus import malformed, sources  # noqa: E402
+from running import campaign, entries, judging, supervisor  # noqa: E402
+from running.entries import Corpus, Entry  # noqa: E402
+from running.judging import Finding  # noqa: E402
+from running.trial import Options  # noqa: E402
+
+CORPUS = entries.own()
+OPTIONS = Options(timeout=6.0, hang_s=25, memory_mb=128, seconds=1.0)
+ON_CUDA = [entry for entry in CORPUS.entries if "cuda" in entry.requires]
+FILES = ["mal_truncated", "mal_folder", "mal_content_surrogate", "mal_path_traversal",
+         "mal_path_deep", "mal_name_surrogate", "mal_content_syntax", "mal_entry_no_symbol",
+         "mal_deep", "mal_not_utf8", "mal_duplicate", "mal_arity", "mal_pipe"]  # fmt: skip
+
+
+def _run(corpus: Corpus, chosen: list[Entry], options: Options) -> list[Finding]:
+    assert chosen
+    return list(campaign.campaign(corpus, chosen, options, print, keep=None))
+
+
+def _assert_right(findings: list[Finding]) -> None:
+    wrong = {finding.id: finding.faults for finding in findings if not finding.right}
+    assert not wrong, json.dumps(wrong, indent=1)
+
+
+@pytest.mark.parametrize("group", ["control", "correctness", "timing", "environment"])
+def test_quick_part(group: str) -> None:
+    chosen = [e for e in CORPUS.entries if e.quick and e.group == group and not e.requires]
+    _assert_right(_run(CORPUS, chosen, OPTIONS))
+
+
+def test_malformed_files_are_refused_alone() -> None:
+    assert set(FILES) <= set(malformed.names())
+    _assert_right(list(campaign.malformed(CORPUS, FILES, OPTIONS, print, keep=None)))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("entry", ON_CUDA, ids=lambda entry: entry.id)
+def test_on_cuda(entry: Entry) -> None:
+    options = Options(device="cuda:0", timeout=30.0)
+    _assert_right(_run(CORPUS, [entry], options))
+
+
+def test_exploit_samples(exploit_samples: Path) -> None:
+    corpus = entries.of_folder(exploit_samples)
+    chosen = [entry for entry in corpus.entries if "cuda" not in entry.requires]
+    options = Options(timeout=10.0, hang_s=25, memory_mb=128, seconds=1.0)
+    _assert_right(_run(corpus, chosen, options))
+    found = campaign.malformed(corpus, corpus.malformed, options, print, keep=None)
+    _assert_right(list(found))
+
+
+@pytest.mark.gpu
+def test_exploit_samples_on_cuda(exploit_samples: Path) -> None:
+    corpus = entries.of_folder(exploit_samples)
+    _assert_right(_run(corpus, corpus.entries, Options(device="cuda:0", timeout=30.0)))
+
+
+# The corpus itself, and the runner: a fault must be seen.
+
+
+def test_every_source_has_an_expectation() -> None:
+    ids = [entry.id for entry in CORPUS.entries]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == set(sources.ids())
+    assert all(entry.title for entry in CORPUS.entries)
+    for pair in CORPUS.canaries.values():
+        assert set(pair) <= set(ids)
+    assert {entry.control for entry in CORPUS.entries} <= set(ids)
+    assert len([e for e in CORPUS.entries if e.group == "control"]) >= 20
+
+
+def test_every_source_is_filled_in(tmp_path: Path) -> None:
+    names = ("MARKS", "PLACES", "DATASET", "SCRIPTS", "HANG_S", "MEMORY_MB", "SERVERS")
+    constants = {name: "1" for name in names}
+    for path in sources.ids().values():
+        for file in sources.sources(path, constants):
+            assert not any(f"@{name}@" in file["content"] for name in names), path
+            if file["path"].endswith(".py"):
+                compile(file["content"], file["path"], "exec")
+
+
+def test_malformed_files_can_be_written(tmp_path: Path) -> None:
+    for name in malformed.names():
+        (tmp_path / name).mkdir()
+        malformed.write(name, tmp_path / name)
+        assert list((tmp_path / name).iterdir())
+
+
+def test_a_process_that_is_left_is_seen_and_ended(tmp_path: Path) -> None:
+    import os
+    import subprocess
+
+    report = tmp_path / "report.json"
+    command = ["sh", "-c", "setsid sleep 60 & exit 1"]
+    subprocess.run(
+        [sys.executable, supervisor.__file__, str(report), "20", "--", *command], check=True
+    )
+    found = json.loads(report.read_text())
+    assert found["code"] == 1
+    (left,) = found["leftovers"]
+    assert "sleep 60" in left
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(left.split()[0]), 0)
+
+
+def test_a_command_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    import subprocess
+
+    report = tmp_path / "report.json"
+    subprocess.run(
+        [sys.executable, supervisor.__file__, str(report), "0.5", "--", "sleep", "60"], check=True
+    )
+    assert json.loads(report.read_text())["code"] is None
+
+
+def _evaluation(status: str, latency_ms: float = 1.0, log: str = "") -> dict[str, Any]:
+    performance = {"latency_ms": latency_ms} if status == "PASSED" else None
+    return {"status": status, "log": log, "performance": performance}
+
+
+@pytest.fixture
+def grounds(tmp_path: Path) -> Any:
+    """Folders of a run in which nothing has run."""
+    from running.grounds import Grounds
+
+    made = Grounds(tmp_path / "run", hang_s=1, memory_mb=1)
+    made.watch()
+    yield made
+    made.servers.stop()
+
+
+def _judged(grounds: Any, must: str, own: dict[str, Any], **changes: Any) -> list[str]:
+    from running.trial import AFTER, BAD, BEFORE, Ran
+
+    entry = Entry("e", "timing", "rmsnorm_h128", must, workloads=("w",), timing="w",
+                  control="c", **changes)  # fmt: skip
+    traces = {
+        "e": {"w": own},
+        f"{BEFORE}_rmsnorm_h128": {"w": _evaluation("PASSED")},
+        "e__control": {"w": _evaluation("PASSED")},
+        f"e{AFTER}": {"w": _evaluation("PASSED")},
+        f"e{BAD}": {"w": _evaluation("INCORRECT_NUMERICAL")},
+    }
+    return judging.judge(CORPUS, entry, Ran(0, 1.0, [], traces), grounds).faults
+
+
+@pytest.mark.parametrize(
+    ("must", "own", "faults"),
+    [
+        ("pass", _evaluation("PASSED"), 0),
+        ("pass", _evaluation("INCORRECT_NUMERICAL"), 1),
+        ("reject", _evaluation("PASSED"), 1),
+        ("reject", _evaluation("INCORRECT_SHAPE"), 0),
+        ("no_credit", _evaluation("PASSED", 0.9), 0),
+        ("no_credit", _evaluation("PASSED", 0.5), 1),
+        ("no_credit", _evaluation("PASSED", float("nan")), 1),
+        ("no_credit", _evaluation("TIMEOUT"), 0),
+        ("survive", _evaluation("TIMEOUT"), 0),
+        ("survive", _evaluation("COMPILE_ERROR"), 1),
+        ("survive", _evaluation("PASSED", log="text\nMARK secret_read\n"), 1),
+        ("policy", _evaluation("PASSED", log="text\nMARK dataset_read\n"), 0),
+    ],
+)
+def test_verdicts_of_the_runner(grounds: Any, must: str, own: dict[str, Any], faults: int) -> None:
+    assert len(_judged(grounds, must, own)) == faults
+
+
+def test_marks_and_changes_are_seen(grounds: Any) -> None:
+    (grounds.marks / "reached.mark").write_text("x")
+    (grounds.places / "victim" / "token").write_text("changed")
+    (grounds.temporary / "kernelkit-left").mkdir()
+    assert _judged(grounds, "survive", _evaluation("PASSED")) == ["mark reached"]
+    assert grounds.changes() == [
+        "changed: places/victim/token",
+        "left in the temporary folder: kernelkit-left",
+    ]
