@@ -17,6 +17,7 @@ from kernelkit.bench import options
 from kernelkit.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
+    from kernelkit.bench.profile_ncu import ProfileReport
     from kernelkit.bench.selection import Plan
     from kernelkit.bench.settings import Settings
     from kernelkit.dataset.store import Dataset
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--warmup-runs", type=options.positive_int, default=10, metavar="N",
         help="untimed calls before the timed ones (default: 10)")
     add("--iterations", type=options.positive_int, default=50, metavar="N",
-        help="most timed calls of a trial (default: 50; fewer once the median is known to 0.5 %%)")
+        help="most timed calls of a trial (default: 50; fewer once the median is known to 1 %%)")
     add("--num-trials", type=options.positive_int, default=3, metavar="N",
         help="trials, each with inputs of its own (default: 3)")
     add("--max-seconds-per-workload", type=options.seconds, default=10.0, metavar="S",
@@ -61,6 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="who evaluates (default: kernelkit)")
     add("--resume", action="store_true",
         help="skip pairs that have a trace of the same solution and kind of device")
+    add("--profile", action="store_true",
+        help="afterwards, say with Nsight Compute what holds each passed solution back")
     add("--output", type=Path, metavar="DIR", help="write traces there (default: the dataset)")
     add("--dry-run", action="store_true", help="show what would run")
     return parser
@@ -73,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from kernelkit.bench import device, selection
+    from kernelkit.bench import device, profiling, selection
     from kernelkit.bench.fleet import run
     from kernelkit.dataset.store import Dataset
     from kernelkit.dataset.trace import Trace
@@ -97,7 +100,8 @@ def _run(args: argparse.Namespace) -> int:
     done = list(cli.progress(found, what="running", total=plan.pairs))
     traces = [item for item in done if isinstance(item, Trace)]
     errors = [*plan.refused, *(item for item in done if isinstance(item, str))]
-    return _report(args, dataset, traces, errors)
+    profiles = profiling.profile(dataset, plan, traces, chosen[0]) if args.profile else {}
+    return _report(args, dataset, target, traces, errors, profiles)
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -127,13 +131,25 @@ def _show_plan(args: argparse.Namespace, plan: Plan) -> None:
 
 
 def _report(
-    args: argparse.Namespace, dataset: Dataset, traces: list[Trace], errors: list[str]
-) -> int:
+    args: argparse.Namespace, dataset: Dataset, target: Dataset, traces: list[Trace],
+    errors: list[str], profiles: dict[str, ProfileReport],
+) -> int:  # fmt: skip
     from kernelkit.report import rows, tables
 
-    found = rows.make_rows(traces, dataset.definitions())
-    document = {"traces": [trace.to_json() for trace in traces], "errors": errors}
-    cli.emit(document, as_json=args.json, text=tables.as_table(found) if found else "")
+    definitions = dataset.definitions()
+    touched = {trace.definition for trace in traces}
+    kept = [loaded.value for loaded in target.load_traces() if loaded.value is not None]
+    known = [trace for trace in kept if trace.definition in touched]
+    related = rows.relate(rows.make_rows(known, definitions), args.baseline)
+    fresh = {(trace.definition, trace.solution, trace.workload.uuid) for trace in traces}
+    found = [row for row in related if (row.definition, row.solution, row.workload) in fresh]
+    document = {
+        "traces": [trace.to_json() for trace in traces], "errors": errors,
+        "profiles": {name: report.to_json() for name, report in profiles.items()},
+    }  # fmt: skip
+    text = tables.as_table(found) if found else ""
+    parts = [text, *(f"{name}: {report.to_text()}" for name, report in profiles.items())]
+    cli.emit(document, as_json=args.json, text="\n".join(filter(None, parts)))
     for error in errors:
         cli.say(f"error: {error}")
     return EXIT_FAILED if errors or any(not row.passed for row in found) else EXIT_OK

@@ -47,16 +47,20 @@ def _run(args: argparse.Namespace, command: str) -> None:
     reports.get("/")  # a wrong choice is told now, not to the browser
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends it like Ctrl-C
     with server.listen(args.port, reports) as listening:
-        port = listening.server_port
-        url, forward = f"http://{server.ADDRESS}:{port}/", server.forwarding(port)
-        text = f"report: {url}\nfrom your own machine: {forward}\n  then open {url} there"
-        document = {"url": url, "ssh": forward, "dataset": str(args.dataset)}
-        cli.emit(document, as_json=args.json, text=text)
-        sys.stdout.flush()
         try:
+            _tell(args, f"http://{server.ADDRESS}:{listening.server_port}/",
+                  server.forwarding(listening.server_port))  # fmt: skip
             listening.serve_forever()
         except KeyboardInterrupt:
             cli.say("stopped")
+
+
+def _tell(args: argparse.Namespace, url: str, forward: str) -> None:
+    """Where the report is, at once even into a pipe."""
+    text = f"report: {url}\nfrom your own machine: {forward}\n  then open {url} there"
+    document = {"url": url, "ssh": forward, "dataset": str(args.dataset)}
+    cli.emit(document, as_json=args.json, text=text)
+    sys.stdout.flush()
 
 
 def _port(text: str) -> int:

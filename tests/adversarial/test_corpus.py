@@ -6,6 +6,7 @@ Each class runs in few calls of scripts/bench.py. What needs a GPU is skipped he
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def grounds(tmp_path: Path) -> Any:
     made.servers.stop()
 
 
-def _judged(grounds: Any, must: str, own: dict[str, Any], **changes: Any) -> list[str]:
+def _judged(must: str, own: dict[str, Any], **changes: Any) -> list[str]:
     from running.trial import AFTER, BAD, BEFORE, Ran
 
     entry = Entry("e", "timing", "rmsnorm_h128", must, workloads=("w",), timing="w",
@@ -160,7 +161,7 @@ def _judged(grounds: Any, must: str, own: dict[str, Any], **changes: Any) -> lis
         f"e{AFTER}": {"w": _evaluation("PASSED")},
         f"e{BAD}": {"w": _evaluation("INCORRECT_NUMERICAL")},
     }
-    return judging.judge(CORPUS, entry, Ran(0, 1.0, [], traces), grounds).faults
+    return judging.judge(CORPUS, entry, Ran(0, 1.0, [], traces)).faults
 
 
 @pytest.mark.parametrize(
@@ -176,19 +177,22 @@ def _judged(grounds: Any, must: str, own: dict[str, Any], **changes: Any) -> lis
         ("no_credit", _evaluation("TIMEOUT"), 0),
         ("survive", _evaluation("TIMEOUT"), 0),
         ("survive", _evaluation("COMPILE_ERROR"), 1),
-        ("survive", _evaluation("PASSED", log="text\nMARK secret_read\n"), 1),
-        ("policy", _evaluation("PASSED", log="text\nMARK dataset_read\n"), 0),
+        ("survive", _evaluation("PASSED", log="text\nMARK secret_read; x\n"), 1),
+        ("policy", _evaluation("PASSED", log="text\nMARK dataset_read; x\n"), 0),
     ],
 )
 def test_verdicts_of_the_runner(grounds: Any, must: str, own: dict[str, Any], faults: int) -> None:
-    assert len(_judged(grounds, must, own)) == faults
+    assert len(_judged(must, own)) == faults
 
 
 def test_marks_and_changes_are_seen(grounds: Any) -> None:
     (grounds.marks / "reached.mark").write_text("x")
     (grounds.places / "victim" / "token").write_text("changed")
     (grounds.temporary / "kernelkit-left").mkdir()
-    assert _judged(grounds, "survive", _evaluation("PASSED")) == ["mark reached"]
+    with socket.create_connection(grounds.servers.sockets["tcp"].getsockname()) as end:
+        end.send(b"x")
+        assert end.recv(1) == b"y"
+    assert grounds.found_marks() == {"reached", "reached_tcp"}
     assert grounds.changes() == [
         "changed: places/victim/token",
         "left in the temporary folder: kernelkit-left",

@@ -37,8 +37,8 @@ def _definition(kind: str, routing: str | None, size: str) -> Definition:
         routing,
         num_experts=experts,
         top_k=1 if routing == "llama4" else top_k,
-        hidden_size=384,
-        intermediate_size=256,
+        hidden_size=256,
+        intermediate_size=128,
         **({"n_group": 4, "topk_group": 2} if routing == "ds" else {}),
     )
 

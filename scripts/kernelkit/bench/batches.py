@@ -67,7 +67,7 @@ def _trial(trial: Trial, name: str) -> tuple[list[float], list[float]]:
         if batch and (count < FEWEST or timing.settled(samples) or time.monotonic() > deadline):
             break
         keys = [f"{name}/{batch}/{n}" for n in range(max(1, count))]
-        claims, elapsed_ms = run_batch(trial, keys)
+        claims, elapsed_ms = run_batch(trial, keys, sampled=not batch)
         samples += claims
         nothing_ms = _nothing(trial, keys, taken=not trial.passing)
         outside.append(max(0.0, (elapsed_ms - nothing_ms) / len(keys)))
@@ -87,10 +87,13 @@ def _credit(trial: Trial, claimed: timing.Timing, outside_ms: float) -> timing.T
     )  # fmt: skip
 
 
-def run_batch(trial: Trial, keys: list[str]) -> tuple[list[float], float]:
-    """One verified batch: the claimed times, and the batch's as seen from outside."""
+def run_batch(trial: Trial, keys: list[str], *, sampled: bool = True) -> tuple[list[float], float]:
+    """One verified batch: the claimed times, and the batch's as seen from outside.
+
+    `sampled`: some of its calls are judged in full; else one.
+    """
     count = len(keys)
-    judged, distance = _judged(trial, count)
+    judged, distance = _judged(trial, count, FULLY_JUDGED if sampled else 1)
     start = time.monotonic()
     taken = not trial.passing
     answer, document = _through_gate(
@@ -111,10 +114,10 @@ def run_batch(trial: Trial, keys: list[str]) -> tuple[list[float], float]:
     return claims, document["elapsed_ms"]
 
 
-def _judged(trial: Trial, count: int) -> tuple[list[int], list[int]]:
+def _judged(trial: Trial, count: int, fully: int) -> tuple[list[int], list[int]]:
     """Calls of a batch to be judged in full (a secret sample), and by their distance (all; once
     judging has used up its time a part of them)."""
-    full = sorted(trial.chance.sample(range(count), min(count, FULLY_JUDGED)))
+    full = sorted(trial.chance.sample(range(count), min(count, fully)))
     if trial.judging < trial.settings.verify_seconds:
         return full, list(range(count))
     few = max(1, int(JUDGED_SHARE * count))

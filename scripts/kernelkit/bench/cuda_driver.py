@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 IPC_HANDLE_BYTES = 64
 LAZY_PEER_ACCESS = 1
+LARGE_PAGE = 2 << 20
 NO_TIMING_INTERPROCESS = 2 | 4
 SIGNALLED = 1
 
@@ -69,9 +70,14 @@ class Driver:
         return found.value
 
     def allocate(self, size: int) -> int:
-        """Device memory: its address."""
+        """Device memory, of at least `size` bytes: its address.
+
+        Whole large pages: another process maps anything else in small ones, and a copy of 512 MiB
+        then takes 0.51 ms instead of 0.26 ms (H200, driver 580).
+        """
         address = ctypes.c_uint64()
-        self.call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))
+        whole = -(-size // LARGE_PAGE) * LARGE_PAGE
+        self.call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(whole))
         return address.value
 
     def free(self, address: int) -> None:
@@ -173,13 +179,16 @@ class Stopwatch:
         self.driver.call("cuEventRecord", self.pairs[number][0], None)
 
     def finish(self, number: int = 0) -> None:
-        """Mark the end of a call, behind the work of every stream of the context."""
+        """Mark the end of a call on the default stream."""
+        self.driver.call("cuEventRecord", self.pairs[number][1], None)
+
+    def join(self) -> None:
+        """Let the default stream wait for the work of every stream of the context."""
         if self.driver.joins:
             self.driver.call("cuCtxRecordEvent", self.context, self.joined)
             self.driver.call("cuStreamWaitEvent", None, self.joined, 0)
         else:
             self.driver.call("cuCtxSynchronize")
-        self.driver.call("cuEventRecord", self.pairs[number][1], None)
 
     def wait(self) -> None:
         """Wait for the device."""

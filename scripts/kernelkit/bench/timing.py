@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 MIN_SAMPLES = 10  # of a trial, before the stop rule may end it
-ENOUGH = 0.005  # relative error of the median at which more samples are not worth their time
+ENOUGH = 0.01  # relative error of the median at which more samples are not worth their time
 FLUSH_L2_SIZES = 2  # bytes written to empty the cache, in sizes of the L2
 # What differs between two processes that run the same code, and no sampling in one can show: where
 # memory came to lie, how launches fell. From A/A runs (tests/benchmarks/same_against_same.py).

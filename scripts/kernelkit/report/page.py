@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from kernelkit import __version__
-from kernelkit.report import plots, svg, tables, text
+from kernelkit.report import plots, roofline, svg, tables, text
 from kernelkit.report.columns import columns_of, score_columns
 from kernelkit.report.plots import Figure
 from kernelkit.report.rows import Row
@@ -53,6 +53,7 @@ def render(summary: Summary, command: str) -> str:
         overall=_overall(summary),
         sections=_sections(summary),
         gaps=tables.gaps(summary),
+        failures=tables.alike(summary.failures),
         columns=columns_of(summary.rows),
         score_columns=score_columns(summary.scores),
         author_columns=score_columns(summary.authors),
@@ -77,11 +78,12 @@ def _environment(summary: Summary) -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    idents = {id(row): index for index, row in enumerate(summary.rows)}
+    failures = enumerate(tables.alike(summary.failures))
+    groups = {id(row): index for index, rows in failures for row in rows}
     made.filters.update(
         clean=text.clean, clean_log=text.clean_log, of_limit=text.of_limit, axes=_axes,
         times=lambda value: text.times(value, "×"), breakable=breakable, sort_value=_sort_value,
-        row_id=lambda row: idents[id(row)],
+        failure=lambda row: groups[id(row)], some=text.some,
     )  # fmt: skip
     made.globals.update(swatch=svg.swatch, version=__version__)
     return made
@@ -116,7 +118,7 @@ def _overall(summary: Summary) -> list[tuple[str, list[Figure]]]:
         rows: list[Row] = [row for row in summary.rows if row.hardware == hardware]
         authors = [score for score in summary.authors if score.hardware == hardware]
         made = [
-            plots.roofline(f"r{index}", rows),
+            roofline.roofline(f"r{index}", rows),
             plots.win_curve(f"a{index}", authors, summary.baseline),
         ]
         if any(made):
@@ -138,9 +140,9 @@ def _axes(axes: dict[str, int]) -> str:
     return text.axes_text(axes, every=True)
 
 
-def _sort_value(value: float | str | None) -> float | str:
+def _sort_value(value: float | None) -> str:
     """What a column sorts by; rows without a value come last."""
-    return "" if value is None or value != value else value
+    return "" if value is None or value != value else f"{value:.7g}".replace("inf", "Infinity")
 
 
 def _hash(content: str) -> str:

@@ -11,17 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Any
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Evaluation, Trace
-from kernelkit.errors import KernelkitError
-from kernelkit.ops import family_or_generic
+from kernelkit.report import facts
 
-Facts = Mapping[str, Any]
 SOURCE = re.compile(r"solution sha256:([0-9a-f]{16}) on ")
-# What arithmetic on a definition of another shape than its family's can raise.
-FOREIGN = (KernelkitError, LookupError, ArithmeticError, AttributeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -123,8 +118,10 @@ def relate(rows: Iterable[Row], baseline: str | None = None) -> list[Row]:
 def moment(timestamp: str) -> float:
     """Seconds since 1970 of an ISO 8601 time; without a zone it is UTC. -inf for another text."""
     try:
-        # Python 3.10 reads no Z.
-        read = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", timestamp.strip()))
+        # Python 3.10 reads neither Z nor a fraction of other than three or six digits.
+        text = re.sub("[zZ]$", "+00:00", timestamp.strip())
+        text = re.sub(r"\.(\d+)", lambda found: f".{found[1]:0<6.6}", text)
+        read = datetime.fromisoformat(text)
         return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError):
         return -math.inf
@@ -137,7 +134,7 @@ def _over(base: Mapping[tuple[str, str, str], float], row: Row) -> float | None:
 def _row(
     trace: Trace, evaluation: Evaluation, definition: Definition | None, authors: Mapping[str, str]
 ) -> Row:
-    extra = _mapping(evaluation.correctness.extra if evaluation.correctness else None)
+    extra = facts.mapping(evaluation.correctness.extra if evaluation.correctness else None)
     found = SOURCE.match(evaluation.log)
     return Row(
         op_type=definition.op_type if definition else "unknown",
@@ -153,89 +150,7 @@ def _row(
         log=evaluation.log,
         source=found.group(1) if found else None,
         seed=extra["seed"] if type(extra.get("seed")) is int else None,
-        evaluator=_text(extra.get("evaluator")),
-        **_measured(evaluation, _mapping(extra.get("timing"))),
-        **_rates(trace, evaluation, definition, _mapping(extra.get("speed_of_light"))),
+        evaluator=facts.text(extra.get("evaluator")),
+        **facts.measured(evaluation, facts.mapping(extra.get("timing"))),
+        **facts.rates(trace, evaluation, definition, facts.mapping(extra.get("speed_of_light"))),
     )
-
-
-def _measured(evaluation: Evaluation, timing: Facts) -> dict[str, Any]:
-    """Errors and latencies; a latency of zero is none."""
-    found: dict[str, Any] = {}
-    if evaluation.correctness is not None:
-        found["max_abs"] = evaluation.correctness.max_absolute_error
-        found["max_rel"] = evaluation.correctness.max_relative_error
-    performance = evaluation.performance
-    if performance is None:
-        return found
-    latency = _positive(performance.latency_ms)
-    reference = _positive(performance.reference_latency_ms)
-    told = _positive(performance.speedup_factor)
-    numbers = ("p10_ms", "p90_ms", "relative_error", "host_overhead_ms", "setup_ms")
-    return {
-        **found,
-        "latency_ms": latency,
-        "reference_ms": reference,
-        "speedup": reference / latency if reference and latency else told if latency else None,
-        **{name: _number(timing.get(name)) for name in numbers},
-        "method": _text(timing.get("method")),
-        "l2": _text(timing.get("l2")),
-    }
-
-
-def _rates(
-    trace: Trace, evaluation: Evaluation, definition: Definition | None, told: Facts
-) -> dict[str, Any]:
-    """Work and rates: as the trace tells them, else from the op's cost at these axes.
-
-    Without the inputs' contents the cost of paged and ragged ops is an upper bound. The limit is
-    known only where the evaluator measured the device.
-    """
-    performance = evaluation.performance
-    latency = _positive(performance.latency_ms) if performance else None
-    if latency is None:
-        return {}
-    bytes_moved, flops = _number(told.get("bytes_moved")), _number(told.get("flops"))
-    if bytes_moved is None or flops is None:
-        bytes_moved, flops = _work(trace, definition)
-    limit = told.get("limit") if told.get("limit") in ("memory", "compute") else None
-    limit_ms = _positive(told.get("limit_ms")) if limit else None
-    return {
-        "bytes_moved": bytes_moved,
-        "flops": flops,
-        "gb_per_s": None if bytes_moved is None else bytes_moved / latency / 1e6,
-        "tflop_per_s": None if flops is None else flops / latency / 1e9,
-        "limit": limit if limit_ms else None,
-        "limit_ms": limit_ms,
-        "percent_of_limit": 100 * limit_ms / latency if limit_ms else None,
-    }
-
-
-def _work(trace: Trace, definition: Definition | None) -> tuple[float | None, float | None]:
-    """Bytes and FLOPs of a call from its axes; None for FLOPs that are not known."""
-    if definition is None:
-        return None, None
-    try:
-        cost = family_or_generic(definition.op_type).cost(definition, trace.workload.axes)
-    except FOREIGN:
-        return None, None  # a definition of another's making: its axes have other names
-    return float(cost.bytes_moved), float(cost.flops) or None
-
-
-def _mapping(value: object) -> Facts:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _number(value: object) -> float | None:
-    """A finite number of at least zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if 0 <= value < math.inf else None
-
-
-def _positive(value: object) -> float | None:
-    return _number(value) or None

@@ -8,7 +8,7 @@ from kernelkit.report.columns import columns_of, score_columns
 from kernelkit.report.rows import Row
 from kernelkit.report.scores import Score
 from kernelkit.report.summary import Summary
-from kernelkit.report.text import axes_text, clean, clean_log, shorten, times
+from kernelkit.report.text import axes_text, clean, clean_log, shorten, some, times
 
 AXES_WIDTH = 44
 LOG_LINES = 8
@@ -39,7 +39,7 @@ def header(summary: Summary) -> list[str]:
 def run_facts(place: dict) -> list[str]:
     """An environment's times, seeds and methods."""
     when = [clean(place["first"]), clean(place["last"])]
-    seeds = ", ".join(map(str, place["seeds"]))
+    seeds = some(place["seeds"])
     facts = [f"traces of {' to '.join(dict.fromkeys(when))}", f"seed {seeds or 'not told'}"]
     if place["methods"]:
         cache = f", {'/'.join(map(clean, place['l2']))} L2" if place["l2"] else ""

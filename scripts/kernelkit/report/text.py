@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kernelkit.report.rows import Row
 
@@ -90,6 +90,12 @@ def clean_log(text: str) -> str:
 def shorten(text: str, width: int) -> str:
     """`text`, cut to `width` characters with an ellipsis."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def some(values: Sequence[object], most: int = 6) -> str:
+    """A list of a few; of more how many."""
+    rest = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(clean(str(value)) for value in values[:most]) + rest
 
 
 def _visible(character: str) -> str:

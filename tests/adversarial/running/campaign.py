@@ -1,8 +1,9 @@
 """A corpus run in few calls of the evaluator; what goes wrong is tried again by itself.
 
-Entries of one definition and the same workloads share a call. An entry whose result is wrong there
-may have suffered from another, or from a busy machine: it gets calls of its own, and is wrong if
-the last of them finds the same.
+Entries of one definition and the same workloads share a call. If the call itself has a fault (the
+evaluator crashed, a process is left, a mark was made) its entries are run again in halves, until
+the one at fault is found. An entry whose own result is wrong may have suffered from a busy machine:
+it is wrong if calls with nothing else in them find the same.
 """
 
 from __future__ import annotations
@@ -30,19 +31,36 @@ def campaign(
 ) -> Iterator[Finding]:
     """Findings of all entries, as they come."""
     for group in groups(entries):
-        ran, found = _attempt(corpus, group, options, keep)
-        whole = ran.faults
-        for entry, finding in zip(group, found, strict=True):
-            if finding.right and not whole:
-                yield finding
-                continue
-            for _ in range(AGAIN):
-                say(f"{entry.id}: again, by itself: {'; '.join([*finding.faults, *whole])[:300]}")
-                ran, (finding,) = _attempt(corpus, [entry], options, keep)
-                finding.faults += ran.faults
-                if finding.right:
-                    break
-            yield finding
+        yield from _group(corpus, group, options, say, keep)
+
+
+def _group(
+    corpus: Corpus, group: list[Entry], options: Options, say: Say, keep: Path | None
+) -> Iterator[Finding]:
+    """Findings of entries in one call. Where the call itself has a fault, of halves of them."""
+    ran, findings = _attempt(corpus, group, options, keep)
+    if len(group) > 1 and ran.faults:
+        say(f"{group[0].id} and {len(group) - 1} more, in halves: {'; '.join(ran.faults)[:300]}")
+        half = len(group) // 2
+        for part in (group[:half], group[half:]):
+            yield from _group(corpus, part, options, say, keep)
+        return
+    for entry, finding in zip(group, findings, strict=True):
+        finding.faults += ran.faults
+        yield finding if finding.right else _again(corpus, entry, finding, options, say, keep)
+
+
+def _again(
+    corpus: Corpus, entry: Entry, finding: Finding, options: Options, say: Say, keep: Path | None
+) -> Finding:
+    """The finding after calls with nothing else in them: a busy machine alone is no fault."""
+    for _ in range(AGAIN):
+        say(f"{entry.id}: again, by itself: {'; '.join(finding.faults)[:300]}")
+        ran, (finding,) = _attempt(corpus, [entry], options, keep)
+        finding.faults += ran.faults
+        if finding.right:
+            break
+    return finding
 
 
 def groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
@@ -65,7 +83,12 @@ def _attempt(
             grounds, options, workloads=group[0].workloads,
             seconds=START_SECONDS + len(group) * max(1, len(group[0].workloads)) * limits,
         )  # fmt: skip
-        return ran, [judge(corpus, entry, ran, grounds) for entry in group]
+        forbidden = grounds.found_marks()
+        for entry in group:
+            if entry.forbidden is not None:
+                forbidden &= {*entry.forbidden}
+        ran.faults += [f"mark {name}" for name in sorted(forbidden)]
+        return ran, [judge(corpus, entry, ran) for entry in group]
 
 
 def malformed(
@@ -94,8 +117,8 @@ def _with_files(
         trial.add_malformed(corpus, names, grounds)
         seconds = START_SECONDS + len(names) * 5 + 4 * options.timeout
         ran = trial.run(grounds, options, workloads=[uuid], seconds=seconds)
-        finding = judge(corpus, honest, ran, grounds)
-        finding.faults += ran.faults
+        finding = judge(corpus, honest, ran)
+        finding.faults += [*ran.faults, *(f"mark {name}" for name in grounds.found_marks())]
         ours = {honest.id, honest.id + trial.AFTER, honest.id + trial.BAD,
                 f"{honest.id}__control", f"{trial.BEFORE}_{definition}"}  # fmt: skip
         passed = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from running.servers import Servers
 
-MARK = re.compile(r"^MARK (\S+)(.*)$", re.MULTILINE)
+MARK = re.compile(r"^MARK (\S+);", re.MULTILINE)
 HERE = Path(__file__).resolve()
 SCRIPTS = HERE.parents[3] / "scripts"
 
@@ -67,11 +67,10 @@ class Grounds:
         left = [f"left in the temporary folder: {path.name}" for path in self._left()]
         return [*(f"changed: {path.relative_to(self.folder)}" for path in paths), *left]
 
-    def found_marks(self, logs: list[str]) -> set[str]:
-        """Marks in the folder, and in what entries have printed."""
+    def found_marks(self) -> set[str]:
+        """Marks in the folder, and servers that somebody spoke to."""
         files = {path.stem for path in self.marks.iterdir()}
-        printed = {found.group(1) for text in logs for found in MARK.finditer(text)}
-        return files | printed | {f"reached_{kind}" for kind in self.servers.reached}
+        return files | {f"reached_{kind}" for kind in self.servers.reached}
 
     def clear_marks(self) -> None:
         """Forget the marks so far."""
@@ -88,6 +87,11 @@ class Grounds:
     def _left(self) -> list[Path]:
         """Caches of torch and Triton may stay; folders of entries may not."""
         return [path for path in self.temporary.iterdir() if path.name.startswith("kernelkit-")]
+
+
+def printed_marks(logs: list[str]) -> set[str]:
+    """Marks in what entries have printed."""
+    return {found.group(1) for text in logs for found in MARK.finditer(text)}
 
 
 def _print_of(path: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from running.entries import Corpus, Entry
-from running.grounds import Grounds
+from running.grounds import printed_marks
 from running.trial import AFTER, BAD, BEFORE, Ran
 
 SLOWER, SLOWER_MS = 3.0, 3.0  # a control that follows is slower if by both
@@ -30,7 +30,7 @@ class Finding:
         return not self.faults
 
 
-def judge(corpus: Corpus, entry: Entry, ran: Ran, grounds: Grounds) -> Finding:
+def judge(corpus: Corpus, entry: Entry, ran: Ran) -> Finding:
     """One entry of a call in which it may have been among others."""
     statuses = {name: str(e["status"]) for name, e in ran.traces.get(entry.id, {}).items()}
     finding = Finding(entry.id, entry.must, seen=_seen(ran, entry))
@@ -38,13 +38,13 @@ def judge(corpus: Corpus, entry: Entry, ran: Ran, grounds: Grounds) -> Finding:
         finding.faults.append("no trace")
         return finding
     if entry.must == "policy":
-        marks = grounds.found_marks(ran.logs(entry.id))
+        marks = printed_marks(ran.logs(entry.id))
         finding.policy = f"{finding.seen}; marks: {', '.join(sorted(marks)) or 'none'}"
         return finding
     finding.faults += _wrong_ends(entry, statuses)
     if entry.must == "no_credit":
         finding.faults += _credit(entry, ran)
-    marks = grounds.found_marks(ran.logs(entry.id))
+    marks = printed_marks(ran.logs(entry.id))
     forbidden = marks if entry.forbidden is None else marks & {*entry.forbidden}
     finding.faults += [f"mark {name}" for name in sorted(forbidden)]
     finding.faults += _controls(corpus, entry, ran)

@@ -18,13 +18,15 @@ import sys
 import time
 from pathlib import Path
 
-SET_SUBREAPER = 36
+SET_SUBREAPER, SET_DEATH_SIGNAL = 36, 1
 GRACE_SECONDS = 2.0  # of processes that are being ended already
 
 
 def main(report: str, seconds: str, command: list[str]) -> None:
     """Run, clean up, write the report: code (None: killed), seconds, leftovers."""
     ctypes.CDLL(None).prctl(SET_SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
+    signal.signal(signal.SIGTERM, _stop)
     start = time.monotonic()
     process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
     try:
@@ -36,6 +38,12 @@ def main(report: str, seconds: str, command: list[str]) -> None:
     _end()
     document = {"code": code, "seconds": took, "leftovers": left if code is not None else []}
     Path(report).write_text(json.dumps(document))
+
+
+def _stop(*_: object) -> None:
+    """The runner is gone: so must everything be."""
+    _end()
+    sys.exit(143)
 
 
 def descendants() -> dict[int, str]:

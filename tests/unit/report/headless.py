@@ -88,8 +88,10 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", features=[scheme])
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression comes to."""
-        found = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+        """What a JavaScript expression, or its promise, comes to."""
+        found = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 

@@ -179,6 +179,27 @@ def test_filters_work_together(shown: headless.Browser) -> None:
     assert len(choose("kind", "rmsnorm")) == 11
 
 
+def test_of_many_rows_the_first_are_shown_and_all_can_be(
+    browser: headless.Browser, dataset: Dataset, tmp_path: Path
+) -> None:
+    traces = [trace(f"s{i:03d}", 1.0 + i / 100, rows=2**j) for i in range(150) for j in range(3)]
+    dataset.append_traces(NORM, traces)
+    path = tmp_path / "many.html"
+    path.write_text(render(summarize(dataset), "c"), encoding="utf-8")
+    browser.screen(1280)
+    browser.open(path)
+    count = "document.getElementById('shown').textContent"
+    assert len(_column(browser, "solution")) == 400
+    assert browser.value(count) == "450 of 450 rows, the first 400 shown"
+    _focus(browser, "latency ms")
+    for _ in range(2):
+        browser.press("Enter", 13, "\r")
+    assert _column(browser, "latency ms")[0] == "2.49"  # the sort is over all rows
+    browser.value("document.getElementById('more').click()")
+    assert len(_column(browser, "solution")) == 450
+    assert browser.value(count) == "450 of 450 rows"
+
+
 def test_a_status_opens_its_log(shown: headless.Browser) -> None:
     shown.value("document.querySelectorAll('.failure').forEach((d) => { d.open = false; })")
     shown.value("document.querySelector('#results a.badge').click()")
@@ -213,7 +234,10 @@ def test_no_page_is_wider_than_the_screen(shown: headless.Browser, page: Path, w
     shown.screen(width)
     shown.open(page)
     shown.value("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    assert shown.value("document.documentElement.scrollWidth") <= width
+    for part in (".group", "#results"):  # what is not on the screen is not laid out
+        shown.value(f"document.querySelector({part!r}).scrollIntoView()")
+        shown.value("new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)))")
+        assert shown.value("document.documentElement.scrollWidth") <= width
     box = shown.value(
         "(() => { const b = document.querySelector('#results').parentElement;"
         "return [b.scrollWidth, b.clientWidth, getComputedStyle(b).overflowX]; })()"

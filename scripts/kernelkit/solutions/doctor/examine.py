@@ -90,6 +90,7 @@ def _outputs(
         passing = job.spec.destination_passing_style
         want = wants[known[name]]
         found[name], problems = statuses.read(answer, job.definition, want, passing)
+        diagnosis.mended += [name] if problems else []
         for problem in problems:
             known_one = causes.setdefault(problem.cause, problem)
             if name not in FIRST:
@@ -107,7 +108,8 @@ def _examine_values(
         if case.name in outputs and outputs[case.name]:
             seen, text = observe(job.definition, case, outputs[case.name])
             observations += seen
-            diagnosis.calls[case.name] = text
+            mended = ", its form mended" if case.name in diagnosis.mended else ""
+            diagnosis.calls[case.name] = text + mended
         elif case.name in session.answers:
             diagnosis.calls[case.name] = _why_none(session.answers[case.name])
     found = repeats.findings(job, cases, session, outputs, observations)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FULL = 0.999
 MOST_SHOWN = 8
 TILE = 16  # a tail that starts at a multiple of this is a tile's
+OTHERS = 0.1  # of the rows: so many others must be right before a kind of row is to blame
 LOW_PRECISION = 0.08  # relative error (2-norm) up to which rounding is a likely cause
 MIXED = 0.02  # the gain of an error by rounding is nearer to one than this
 
@@ -92,7 +93,7 @@ def _where(seen: Sequence[Observation], groups: Groups) -> Iterator[str]:
 
 def confined(seen: Sequence[Observation], groups: Groups, label: str) -> tuple[bool, int]:
     """Whether all wrong rows are of the kind `label` while others are right, and how many are."""
-    count, outside = 0, 0
+    count, outside, rows = 0, 0, 0
     for one in seen:
         mask = groups.get(one.case, {}).get(label)
         if mask is None or len(mask) != one.wrong.shape[0]:
@@ -102,7 +103,8 @@ def confined(seen: Sequence[Observation], groups: Groups, label: str) -> tuple[b
             return False, 0
         count += int(wrong.sum())
         outside += int((~mask).sum())
-    return outside > 0 and count > 0, count
+        rows += len(mask)
+    return count > 0 and outside >= OTHERS * rows, count
 
 
 def likely(

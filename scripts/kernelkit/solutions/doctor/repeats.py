@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # With one of these, what the numbers look like says nothing more.
 DECISIVE = {"non-deterministic", "first-call-differs", "uninitialised-memory",
-            "output-not-fully-written", "result-of-earlier-call", "plan-of-earlier-call",
+            "output-not-fully-written", "output-never-written", "result-of-earlier-call", "plan-of-earlier-call",
             "state-between-calls"}  # fmt: skip
 
 
@@ -103,9 +103,15 @@ def _poisoned(job: Job, case: Case, base: Tensors, outputs: Outputs) -> list[Fin
         f"{int(second[name].double().isnan().sum())} become NaN"
         for name, share in shares.items()
     ]
+    if job.spec.destination_passing_style and all(share == 1.0 for share in shares.values()):
+        return [Finding(
+            "output-never-written", "nothing is written into the outputs that are passed", evidence,
+            "`output = ...` only names another tensor: use output.copy_(...), or write from the "
+            "kernel",
+        )]  # fmt: skip
     if job.spec.destination_passing_style:
         return [Finding(
-            "output-not-fully-written", "what the outputs hold before the call shows in the result",
+            "output-not-fully-written", "output-never-written", "what the outputs hold before the call shows in the result",
             evidence, "write every element of the outputs, and add nothing to what they held; or "
             "zero them first",
         )]  # fmt: skip

@@ -31,6 +31,7 @@ class Diagnosis:
     next_test: str = ""
     calls: dict[str, str] = field(default_factory=dict)  # "passed", or what is wrong with it
     notes: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)  # calls whose outputs were brought into form
 
     @property
     def faulty(self) -> bool:

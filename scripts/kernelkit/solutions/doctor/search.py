@@ -14,7 +14,7 @@ from itertools import combinations
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.solutions.doctor import outputs, places
-from kernelkit.solutions.doctor.cases import Case
+from kernelkit.solutions.doctor.cases import ONE, Case
 from kernelkit.solutions.doctor.matching import SOUND, Fit, Observation, differ, fit
 from kernelkit.solutions.doctor.mutant import Mutant
 from kernelkit.solutions.doctor.report import Finding
@@ -92,9 +92,10 @@ class Search:
                 f"{', '.join(sorted(failed))}: print the first intermediate that differs from the "
                 "reference's in the smallest case that fails"
             )
-        axes = ",".join(f"{axis}=1" for axis in self.definition.var_axes[:1])
+        axes = [f"{axis}={ONE[axis]}" for axis in self.definition.var_axes if axis in ONE]
+        smaller = f" (--axes {','.join(axes)})" if axes else ""
         return (
-            f"make the inputs smaller (--axes {axes}) and replace the kernel's stages by the "
+            f"make the inputs smaller{smaller} and replace the kernel's stages by the "
             "reference's one by one, from the last to the first"
         )
 

@@ -28,17 +28,21 @@ HANG_S = float("@HANG_S@")
 MEMORY_MB = int("@MEMORY_MB@")
 SERVERS: dict[str, list[Any]] = json.loads("""@SERVERS@""")
 
+_marked: set[str] = set()
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mark(name: str, text: object = "") -> None:
-    """Say that something was reached which must be out of reach: in a file, and in print."""
+    """Say once that something was reached which must be out of reach: in a file, and in print."""
+    if name in _marked:
+        return
+    _marked.add(name)
     try:
         with open(f"{MARKS}/{name}.mark", "a") as file:
             file.write(f"{text}\n")
     except OSError:
         pass
-    os.write(1, f"\nMARK {name} {text}\n".encode())
+    os.write(1, f"\nMARK {name}; {text}\n".encode())
 
 
 def rmsnorm(hidden_states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

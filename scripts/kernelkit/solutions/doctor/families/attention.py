@@ -41,6 +41,7 @@ class Knobs:
     scale_power: int = 1
     weights_base: str = "e"
     mask: str = "bottom-right"  # bottom-right, top-left, none, strict, one-ahead, longest
+    offset: str = "slots"  # of the mask: by the slots that are read, or true
     padding: str = "masked"  # to the longest request: masked, zero-logit, first-slot
     maximum: bool = True  # subtracted before the exponential
     normalised: bool = True
@@ -50,13 +51,15 @@ class Knobs:
 
 @dataclass
 class Problem:
-    """q [rows, heads, d], k and v [slots, kv heads, *], requests as (rows, slots)."""
+    """q [rows, heads, d], k and v [slots, kv heads, *], requests as (rows, slots), and the true
+    number of each request's keys."""
 
     q: torch.Tensor
     k: torch.Tensor
     v: torch.Tensor
     scale: float
     requests: list[tuple[slice, torch.Tensor]]
+    lengths: list[int]
 
 
 def run(definition: Definition, inputs: Inputs, **knobs: Any) -> Tensors:
@@ -71,9 +74,10 @@ def run(definition: Definition, inputs: Inputs, **knobs: Any) -> Tensors:
     longest = max((len(tokens) for _, tokens in problem.requests), default=0)
     if "sparse_indices" in inputs:
         longest = inputs["sparse_indices"].shape[1]
-    for part, tokens in problem.requests:
+    for (part, tokens), length in zip(problem.requests, problem.lengths, strict=True):
         if part.stop > part.start:
-            output[part], lse[part] = _request(problem, part, tokens, longest, turned)
+            sizes = (length, longest)
+            output[part], lse[part] = _request(problem, part, tokens, sizes, turned)
     kind = inputs["q"] if "q" in inputs else inputs["q_nope"]
     return {"output": output.to(kind.dtype), "lse": lse}
 
@@ -84,7 +88,11 @@ def _problem(definition: Definition, inputs: Inputs, knobs: Knobs) -> Problem:
         k, v = v, k
     scale = float(inputs["sm_scale"]) if knobs.scale is None else knobs.scale
     requests = list(slots.requests(definition, inputs, knobs.tokens, knobs.pads, len(k)))
-    return Problem(q, k.float(), v.float(), scale**knobs.scale_power, requests)
+    true = requests
+    if knobs.offset == "true":
+        true = list(slots.requests(definition, inputs, "right", "masked", len(k)))
+    lengths = [len(tokens) for _, tokens in true]
+    return Problem(q, k.float(), v.float(), scale**knobs.scale_power, requests, lengths)
 
 
 def _grouped(inputs: Inputs, knobs: Knobs) -> tuple[torch.Tensor, ...]:
@@ -126,11 +134,14 @@ def _latent(inputs: Inputs, knobs: Knobs) -> tuple[torch.Tensor, ...]:
 
 
 def _request(
-    problem: Problem, part: slice, tokens: torch.Tensor, longest: int, knobs: Knobs
+    problem: Problem, part: slice, tokens: torch.Tensor, sizes: tuple[int, int], knobs: Knobs
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """[m, heads, dv] and [m, heads] of one request, block of rows by block of rows."""
+    """[m, heads, dv] and [m, heads] of one request, block of rows by block of rows.
+
+    `sizes`: the request's length for the mask, and the longest request's."""
     import torch
 
+    longest = sizes[1]
     heads = problem.q.shape[1]
     key, value = problem.k[tokens], problem.v[tokens]
     if knobs.padding == "first-slot":
@@ -147,7 +158,9 @@ def _request(
     for first in range(part.start, part.stop, step):
         last = min(part.stop, first + step)
         logits = problem.q[first:last].transpose(0, 1) @ key.transpose(1, 2)
-        seen = _seen(first - part.start, last - first, part, tokens, key.shape[1], longest, knobs)
+        rows = slice(first - part.start, last - part.start)
+        seen = _seen(rows, part.stop - part.start, key.shape[1], len(tokens), sizes, knobs)
+        seen = seen.to(key.device)
         out, log = _softmax(logits, seen, value, problem.scale, knobs)
         outs.append(out.transpose(0, 1))
         logs.append(log.transpose(0, 1))
@@ -169,23 +182,22 @@ def _head_map(heads: int, kv_heads: int, how: str) -> torch.Tensor:
 
 
 def _seen(
-    start: int, rows: int, part: slice, tokens: torch.Tensor, width: int, longest: int,
-    knobs: Knobs,
-) -> torch.Tensor:  # fmt: skip
-    """[rows, width]: which key a query may see."""
+    rows: slice, queries: int, width: int, read: int, sizes: tuple[int, int], knobs: Knobs
+) -> torch.Tensor:
+    """[rows, width]: which key a query may see, of `read` keys that the request has."""
     import torch
 
-    i = torch.arange(start, start + rows, device=tokens.device)[:, None]
-    j = torch.arange(width, device=tokens.device)[None, :]
+    i = torch.arange(rows.start, rows.stop)[:, None]
+    j = torch.arange(width)[None, :]
     if knobs.padding != "masked":
         return torch.ones_like(i + j, dtype=torch.bool)
-    offset = len(tokens) - (part.stop - part.start)
+    offset = sizes[0] - queries
     last = {
         "bottom-right": i + offset, "top-left": i, "none": i * 0 + width,
         "strict": i + offset - 1, "one-ahead": i + offset + 1,
-        "longest": i + longest - (part.stop - part.start),
+        "longest": i + sizes[1] - queries,
     }[knobs.mask]  # fmt: skip
-    return (j <= last) & (j < len(tokens))
+    return (j <= last) & (j < read)
 
 
 def _softmax(

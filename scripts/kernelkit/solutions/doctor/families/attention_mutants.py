@@ -29,11 +29,13 @@ LSE: list[Row] = [
      "lse = maximum + log(sum), in base 2", {"lse": "no-logarithm"}),
     ("lse-base-10", "the log-sum-exp is in base 10", "use log2", {"lse": "base-10"}),
 ]  # fmt: skip
-SOFTMAX: list[Row] = [
+SCALE: list[Row] = [
     ("sm-scale-missing", "the logits are not scaled", "multiply the logits by sm_scale",
      {"scale": 1.0}),
     ("sm-scale-twice", "sm_scale is applied twice",
      "scale either q or the logits; a library applies its own scale", {"scale_power": 2}),
+]  # fmt: skip
+SOFTMAX: list[Row] = [
     ("exp2-without-log2e", "exp2 is taken of logits that are not multiplied by log2(e)",
      "fold log2(e) into the scale before exp2", {"weights_base": "2"}),
     ("log2e-with-exp", "logits are multiplied by log2(e) and then go into exp, not exp2",
@@ -42,13 +44,14 @@ SOFTMAX: list[Row] = [
      "divide by the sum at the end", {"normalised": False}),
     ("softmax-without-maximum", "exponentials overflow or underflow: no maximum is subtracted",
      "subtract the running maximum before the exponential", {"maximum": False}),
-    ("kv-swapped", "keys and values are swapped", "pass K first, then V", {"swap_kv": True}),
     ("empty-request-nan", "a row without keys gives NaN (0 / 0)",
      "give output 0 and LSE -inf where a row sees no key", {"empty": "nan"}),
     ("empty-request-mean", "a finite number stands for minus infinity: a row without keys gets "
      "the mean of the values, or a finite LSE",
      "give output 0 and LSE -inf where a row sees no key", {"empty": "mean"}),
 ]  # fmt: skip
+SWAPPED: Row = ("kv-swapped", "keys and values are swapped", "pass K first, then V",
+                {"swap_kv": True})  # fmt: skip
 CAUSAL: list[Row] = [
     ("causal-offset-missing", "the causal mask is k <= q, without the offset kv_len - q_len",
      "query i sees keys up to i + kv_len - q_len", {"mask": "top-left"}),
@@ -153,7 +156,7 @@ def mutants(definition: Definition) -> list[Mutant]:
     """The mistakes that can show on this definition."""
     sizes, inputs = definition.const_axes, definition.inputs
     latent, sparse = "q_nope" in inputs, "sparse_indices" in inputs
-    rows = LSE + list(_scales(definition)) + SOFTMAX
+    rows = [*LSE, *SCALE] + list(_scales(definition)) + SOFTMAX
     if "qo_indptr" in inputs:
         rows = CAUSAL + rows
     elif not sparse:
@@ -164,10 +167,14 @@ def mutants(definition: Definition) -> list[Mutant]:
         rows = rows + TABLE
     if latent:
         rows = rows + LATENT + (SPARSE if sparse else [])
-    else:
+    elif sizes.get("num_qo_heads") != sizes.get("num_kv_heads"):
         rows = rows + HEADS
+    if not latent and "qk_dim" not in sizes:
+        rows.insert(0, SWAPPED)
     if "k" in inputs:
         rows = rows + RAGGED + [row for row in TABLE if row[3]["tokens"].endswith("dropped")]
+    if "qo_indptr" in inputs:  # the mask may know the length that the loop over tokens does not
+        rows += [(*row[:3], {**row[3], "offset": "true"}) for row in rows if "tokens" in row[3]]
     return table(rows)
 
 

@@ -50,14 +50,12 @@ ROWS = [
      "key head is h // (num_v_heads // num_k_heads)", {"heads": "first"}),
     ("scale-missing", "the output is not scaled", "multiply by scale (0 or None: 1 / sqrt(K))",
      {"scale": "one"}),
+    ("scale-default-missing", "a scale of 0 makes the output zero",
+     "0 or None stands for 1 / sqrt(K): scale = scale or K ** -0.5", {"scale": "as-it-is"}),
     ("scale-twice", "the output is scaled twice",
      "multiply by scale once; a library may do it", {"scale": "squared"}),
     ("state-ignored", "the state that comes in is taken for zero", "start from the given state",
      {"state_in": "zero"}),
-    ("state-not-updated", "the state that came in is returned", "return the state after the "
-     "last token", {"state_out": "old"}),
-    ("state-zero", "the state that goes out is zero", "return the state after the last token",
-     {"state_out": "zero"}),
     ("delta-rule-missing", "the update is beta * v k^T, without - S k", RULE, {"rule": "plain"}),
     ("delta-of-undecayed-state", "S k is taken before the decay", RULE, {"rule": "undecayed"}),
     ("decay-after-update", "the decay comes behind the update", RULE, {"order": "decay-last"}),
@@ -65,6 +63,12 @@ ROWS = [
     ("output-of-decayed-state", "the output reads the state before the update", RULE,
      {"read": "decayed"}),
     ("qk-swapped", "queries and keys are swapped", "pass q first, then k", {"query": "k"}),
+]  # fmt: skip
+STATE = [
+    ("state-not-updated", "the state that came in is returned", "return the state after the "
+     "last token", {"state_out": "old"}),
+    ("state-zero", "the state that goes out is zero", "return the state after the last token",
+     {"state_out": "zero"}),
 ]  # fmt: skip
 PREFILL = [
     ("cu-seqlens-ignored", "the state runs on from one sequence into the next",
@@ -87,5 +91,5 @@ MTP = [
 def mutants(definition: Definition) -> list[Mutant]:
     """The mistakes that can show on this definition."""
     if "cu_seqlens" in definition.inputs:
-        return table(ROWS + PREFILL)
-    return table(ROWS + (MTP if "initial_state" in definition.inputs else []))
+        return table(ROWS + STATE + PREFILL)
+    return table(ROWS + (MTP if "initial_state" in definition.inputs else STATE))

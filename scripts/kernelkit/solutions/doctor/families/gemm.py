@@ -61,19 +61,20 @@ def mutants(definition: Definition) -> list[Mutant]:
     if n == k:
         rows.insert(0, ("b-not-transposed", "C = A @ B", "C = A @ B.T: B is [N, K]",
                         {"b": "as-is"}))  # fmt: skip
-    for tile in TAILS:
-        if k % tile and k > tile:
-            rows.append(("k-tail-ignored", f"the last {k % tile} of K fill no tile of {tile} and "
-                         "are not summed", "mask the last tile of K", {"tile": tile}))  # fmt: skip
-        if k > tile:
-            rows += [
-                ("k-loop-short", f"only the first {tile} of K are summed", "loop over all of K",
-                 {"first": tile}),
-                ("k-loop-short", f"the last {tile} of K are not summed", "loop over all of K",
-                 {"first": k - tile}),
-                ("k-loop-late", f"the first {tile} of K are not summed",
-                 "start the loop over K at 0", {"skipped": tile}),
-            ]  # fmt: skip
+    rows += [
+        ("k-tail-ignored", f"the last {k % tile} of K fill no tile of {tile} and are not summed",
+         "mask the last tile of K", {"tile": tile})
+        for tile in TAILS if k % tile and k > tile
+    ]  # fmt: skip
+    for tile in (tile for tile in TAILS if k > tile):
+        rows += [
+            ("k-loop-short", f"only the first {tile} of K are summed", "loop over all of K",
+             {"first": tile}),
+            ("k-loop-short", f"the last {tile} of K are not summed", "loop over all of K",
+             {"first": k - tile}),
+            ("k-loop-late", f"the first {tile} of K are not summed",
+             "start the loop over K at 0", {"skipped": tile}),
+        ]  # fmt: skip
     rows += [
         (f"operands-in-{kind}", f"A and B are rounded to {kind} before the product",
          "keep the operands as they are", {"operands": kind})

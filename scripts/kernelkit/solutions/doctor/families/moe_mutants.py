@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernelkit.dataset.definition import Definition
-from kernelkit.ops.moe.forms import FP8_TENSOR, form_of
+from kernelkit.ops.moe.forms import FP8_TENSOR, Form, form_of
 from kernelkit.solutions.doctor.mutant import Mutant, table
 
 Row = tuple[str, str, str, Mapping[str, Any]]
@@ -26,19 +26,20 @@ EXPERTS: list[Row] = [
     ("gate-missing", "the gate does not count", "silu(gate) * up", {"activation": "up-only"}),
     ("routing-weights-missing", "experts are summed without their weights",
      "multiply each expert's output by its routing weight", {"weights_kind": "one"}),
-    ("routing-weights-misaligned", "weights belong to the experts in the other order",
-     "sort experts and weights together", {"order": "reversed"}),
-    ("routing-weight-on-input", "the weight multiplies the expert's input",
-     "multiply the expert's output", {"weight_on": "input"}),
-    ("routing-weight-on-output", "the weight multiplies the expert's output",
-     "multiply the expert's input", {"weight_on": "output"}),
 ]  # fmt: skip
+MISALIGNED: Row = ("routing-weights-misaligned", "weights belong to the experts in the other order",
+                   "sort experts and weights together", {"order": "reversed"})  # fmt: skip
+ON_INPUT: Row = ("routing-weight-on-input", "the weight multiplies the expert's input",
+                 "multiply the expert's output", {"weight_on": "input"})  # fmt: skip
+ON_OUTPUT: Row = ("routing-weight-on-output", "the weight multiplies the expert's output",
+                  "multiply the expert's input", {"weight_on": "output"})  # fmt: skip
 CHOICE: list[Row] = [
     ("lowest-experts-chosen", "the experts of lowest score are chosen",
      "sort descending", {"order": "ascending"}),
-    ("top-k-off-by-one", "one expert too few is chosen", "choose top_k experts", {"count": -1}),
     ("top-k-off-by-one", "one expert too many is chosen", "choose top_k experts", {"count": 1}),
 ]  # fmt: skip
+TOO_FEW: Row = ("top-k-off-by-one", "one expert too few is chosen", "choose top_k experts",
+                {"count": -1})  # fmt: skip
 BLOCK_SCALES: list[Row] = [
     ("activation-scale-transposed", "hidden_states_scale is read as [tokens, blocks]",
      "it is [hidden / 128, tokens]: transpose it", {"act_scale": "reinterpreted"}),
@@ -82,6 +83,7 @@ DEEPSEEK: list[Row] = [
     ("group-mask-zero", "experts outside the best groups keep a score of 0",
      "mask them with -inf", {"grouping": "masked-with-zero"}),
 ]  # fmt: skip
+SAME = ("renorm_naive", "renorm")
 WEIGHTS = {
     "renorm": "the softmax over the chosen logits", "default": "the softmax over all experts",
     "llama4": "sigmoids of the logits", "topk": "1 / top_k", "logits": "the logits",
@@ -92,7 +94,7 @@ WEIGHTS = {
 def mutants(definition: Definition) -> list[Mutant]:
     """The mistakes that can show on this definition."""
     form = form_of(definition)
-    rows = list(EXPERTS)
+    rows = [*EXPERTS, *_order(form)]
     if form.routing == "ds":
         rows = DEEPSEEK + CHOICE + rows
     elif form.routing is not None:
@@ -105,7 +107,11 @@ def mutants(definition: Definition) -> list[Mutant]:
                      "it holds a bfloat16: (topk_ids << 16) as float32",
                      {"weights_kind": "float16-bits"}))  # fmt: skip
     if "hidden_states_scale" in definition.inputs:
-        rows += BLOCK_SCALES + _weight_scales("w1", "gemm1") + _weight_scales("w2", "gemm2")
+        rows += BLOCK_SCALES
+        for knob, gemm in (("w1", "gemm1"), ("w2", "gemm2")):
+            blocks = definition.inputs[f"{gemm}_weights_scale"].shape or []
+            square = any(definition.const_axes[axis] == 1 for axis in blocks[1:])
+            rows += _weight_scales(knob, gemm, transposed=not square)
     if form.kind == FP8_TENSOR:
         rows += TENSOR_SCALES
     if "local_expert_offset" in definition.inputs:
@@ -120,15 +126,26 @@ def _other_weights(right: str) -> list[Row]:
         ("routing-weights-of-other-method", f"weights are {text}", f"routing {right}: "
          f"{WEIGHTS.get(right, 'shares of the softmax over all, divided by their sum')}",
          {"weights_kind": kind})
-        for kind, text in WEIGHTS.items() if kind != right
+        for kind, text in WEIGHTS.items() if kind != right and (right, kind) != SAME
     ]  # fmt: skip
 
 
-def _weight_scales(knob: str, gemm: str) -> list[Row]:
+def _order(form: Form) -> list[Row]:
+    """Mistakes that need several experts a token, and those of where the weight goes."""
+    rows = [ON_OUTPUT if form.kind == FP8_TENSOR and form.routing == "llama4" else ON_INPUT]
+    if form.top_k > 1:
+        rows += [MISALIGNED] if form.routing != "topk" else []
+        rows += [TOO_FEW] if form.routing is not None else []
+    return rows
+
+
+def _weight_scales(knob: str, gemm: str, *, transposed: bool) -> list[Row]:
     name = f"{gemm}_weights_scale"
-    return [
-        ("weight-scale-transposed", f"{name} is read as [K / 128, N / 128]",
-         "it is [experts, N / 128, K / 128]", {f"{knob}_scale": "transposed"}),
+    first: Row = (
+        "weight-scale-transposed", f"{name} is read as [K / 128, N / 128]",
+        "it is [experts, N / 128, K / 128]", {f"{knob}_scale": "transposed"},
+    )  # fmt: skip
+    return ([first] if transposed else []) + [
         ("weight-scale-missing", f"{gemm} is not multiplied by {name}",
          "multiply each 128 x 128 block by its scale", {f"{knob}_scale": "none"}),
         ("weight-scale-divided", f"{gemm}'s weights are divided by {name}",

@@ -24,12 +24,11 @@ class Knobs:
 
     eps: float | None = None
     eps_place: str = "inside"  # inside, outside (sqrt(mean) + eps), after (x / sqrt + eps)
-    mean: str = "mean"  # mean, sum, unbiased
+    mean: str = "mean"  # mean, sum
     centred: bool = False  # the mean subtracted, as LayerNorm does
     root: bool = True
     weight: str = "right"  # right, none, plus-one, minus-one
     residual: str = "before"  # before, lost, after, only
-    rounded: str = "no"  # no, sum (to the input's type before the norm), normed, square
     norm: bool = True
     axis: int = -1
 
@@ -44,11 +43,7 @@ def run(definition: Definition, inputs: Inputs, **knobs: Any) -> Tensors:
         x = x + residual
     elif turned.residual == "only":
         x = residual if residual is not None else x
-    if turned.rounded == "sum":
-        x = x.to(hidden.dtype).float()
     normed = x * _inverse(definition, x, turned) if turned.norm else x
-    if turned.rounded == "normed":
-        normed = normed.to(hidden.dtype).float()
     result = normed * _weight(definition, inputs["weight"].float(), turned)
     if residual is not None and turned.residual == "after":
         result = result + residual
@@ -61,7 +56,7 @@ def _inverse(definition: Definition, x: torch.Tensor, knobs: Knobs) -> torch.Ten
     values = x - x.mean(dim=-1, keepdim=True) if knobs.centred else x
     square = values.square().sum(dim=knobs.axis, keepdim=True)
     count = x.shape[knobs.axis]
-    square = square / {"mean": count, "sum": 1, "unbiased": max(1, count - 1)}[knobs.mean]
+    square = square / {"mean": count, "sum": 1}[knobs.mean]
     if not knobs.root:
         return 1.0 / (square + eps)
     if knobs.eps_place == "outside":
@@ -115,16 +110,12 @@ _FUSED = [
      "normalise hidden_states + residual", {"residual": "only"}),
     ("sum-returned", "the sum hidden_states + residual is returned, not its norm: an in-place "
      "API's other output", "return the normed tensor", {"norm": False, "weight": "none"}),
-    ("sum-rounded", "the sum is rounded to the input's type before the norm",
-     "keep hidden_states + residual in float32", {"rounded": "sum"}),
 ]  # fmt: skip
 _NORM = [
     ("eps-outside-root", "epsilon is added to the root, not below it", "rsqrt(mean(x^2) + eps)",
      {"eps_place": "outside"}),
     ("mean-missing", "the sum of squares is not divided by the hidden size",
      "rsqrt(mean(x^2) + eps)", {"mean": "sum"}),
-    ("variance-unbiased", "the sum of squares is divided by hidden_size - 1",
-     "divide by the hidden size (torch.var(unbiased=False), or mean(x^2))", {"mean": "unbiased"}),
     ("mean-subtracted", "the mean is subtracted, as LayerNorm does",
      "RMSNorm subtracts nothing: rsqrt(mean(x^2) + eps)", {"centred": True}),
     ("root-missing", "x is divided by the mean square, not by its root", "use rsqrt",
@@ -133,8 +124,6 @@ _NORM = [
      "multiply by rsqrt(mean(x^2) + eps)", {"norm": False}),
     ("normalised-over-rows", "the mean is taken over the rows, not over the hidden size",
      "reduce the last axis", {"axis": 0}),
-    ("normed-rounded", "the normed value is rounded before it is multiplied by weight",
-     "round once, at the end", {"rounded": "normed"}),
 ]  # fmt: skip
 
 

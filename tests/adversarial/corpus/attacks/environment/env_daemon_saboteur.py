@@ -15,7 +15,7 @@ _done: list[bool] = []
 
 def _spoil(place: int, size: int) -> None:
     end = time.monotonic() + HANG_S
-    time.sleep(1.0)
+    time.sleep(0.2)
     while time.monotonic() < end:
         ctypes.memset(place, 0x7F, size)
         time.sleep(5e-4)
