@@ -51,10 +51,7 @@ if [ -z "$model" ]; then
 fi
 out="${out:-out/demo}"
 mkdir -p "$out/tmp" || die 3 "cannot write to $out"
-temporary="$(cd "$out/tmp" && pwd)"
-if [ ${#temporary} -le 70 ]; then # a longer path cannot hold the benchmark's socket
-  export TMPDIR="$temporary"      # temporary files stay in there, too
-fi
+export TMPDIR="$(cd "$out/tmp" && pwd)" # temporary files stay in there, too
 dataset="$out/dataset"
 failed=0
 started=$SECONDS
@@ -102,11 +99,11 @@ may "Workloads from calls recorded in SGLang" scripts/collect_workloads.py \
 may "Plain PyTorch solutions" scripts/build_solution.py pack \
   scripts/demo_assets/solutions --dataset "$dataset"
 if [ "$code" -eq 0 ] && [ -d "$dataset/workloads" ]; then
-  limits=(--max-workloads 2 --iterations 15 --max-seconds-per-workload 1)
-  may "Verify and time them: attention, norms, sampling" scripts/run_benchmark.py \
+  limits=(--workloads 2 --warmup-runs 3 --iterations 15 --num-trials 1 --max-seconds-per-workload 1)
+  may "Verify and time them: attention, norms, sampling" scripts/bench.py \
     --dataset "$dataset" --op-types rmsnorm,gqa_paged,gqa_ragged,sampling "${limits[@]}"
   limits[1]=1
-  may "Verify and time them: GEMM" scripts/run_benchmark.py \
+  may "Verify and time them: GEMM" scripts/bench.py \
     --dataset "$dataset" --op-types gemm "${limits[@]}"
   must "Validate what was added" scripts/validate_dataset.py --dataset "$dataset"
 fi

@@ -125,7 +125,7 @@ def test_demo_from_end_to_end(tmp_path: Path) -> None:
     assert (out / "report.html").is_file()
     assert done.stdout.rstrip().endswith("my out/report.html")
     shown = re.findall(r"^\$ \S+ (scripts/\w+\.py)", done.stdout, flags=re.MULTILINE)
-    assert shown[0] == "scripts/extract_model.py" and shown[-1] == "scripts/make_report.py"
+    assert shown[0] == "scripts/extract_model.py" and shown[-1] == "scripts/report.py"
     traces = [
         json.loads(line)
         for path in (out / "dataset" / "traces").rglob("*.jsonl")

@@ -119,7 +119,7 @@ class Nursery:
             self.count += 1
             number = self.count
         folder = self.folder / f"{number:04d}"
-        user = sandbox.user_for(os.getpid() * 7 + number)
+        user = sandbox.user_for(os.getpid() * 7 + number, self.folder)
         for part in (folder, folder / "tmp", folder / "code", folder / ".cache"):
             part.mkdir()
             if user is not None:

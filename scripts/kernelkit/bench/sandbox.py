@@ -44,12 +44,12 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def user_for(number: int) -> int | None:
-    """A user id for a solution's process: only root can give one, and only where the libraries
-    of this environment can be read by others."""
+def user_for(number: int, folder: Path) -> int | None:
+    """A user id for a solution's process in `folder`: only root can give one, and only where the
+    folder and the libraries of this environment can be reached by others."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return None
-    folders = {Path(sys.prefix), Path(sys.base_prefix), *map(Path, sys.path)}
+    folders = {folder, Path(sys.prefix), Path(sys.base_prefix), *map(Path, sys.path)}
     if not all(_open_to_all(folder) for folder in folders if folder.is_dir()):
         return None
     return NOBODY + number % 4000

@@ -116,6 +116,16 @@ def test_the_environment_is_scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert caches and all(value.startswith(str(tmp_path)) for value in caches)
 
 
-def test_no_user_of_its_own_without_privileges(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_user_of_its_own_without_privileges(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert sandbox.user_for(1) is None
+    assert sandbox.user_for(1, tmp_path) is None
+
+
+def test_no_user_of_its_own_in_a_folder_that_it_cannot_reach(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    tmp_path.chmod(0o700)
+    assert sandbox.user_for(1, tmp_path) is None

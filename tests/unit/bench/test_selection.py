@@ -70,7 +70,7 @@ def test_everything(filled: Dataset) -> None:
 
 
 def test_filters(filled: Dataset) -> None:
-    made = plan(filled, Filters(solutions=["b"], max_workloads=2, op_types=["rmsnorm"]))
+    made = plan(filled, Filters(solutions=["b"], workloads=2, op_types=["rmsnorm"]))
     assert [(t.workload.uuid, [s.name for s in t.solutions]) for t in made.tasks] == [
         ("u1", ["b"]),
         ("u2", ["b"]),
@@ -100,7 +100,6 @@ def test_nothing_left(filled: Dataset) -> None:
 @pytest.mark.parametrize(
     ("spec", "device", "reason"),
     [
-        ({"language": "cuda"}, "cuda", "language cuda"),
         ({"target_hardware": ["NVIDIA_H100"]}, "cpu", "NVIDIA_H100"),
         ({"target_hardware": ["cpu"]}, "cuda:0", "cpu"),
     ],
@@ -144,9 +143,31 @@ def test_the_key_is_the_content() -> None:
     assert len(key(first)) == 16
 
 
-def test_an_unreadable_solution_is_noted(filled: Dataset) -> None:
+def test_an_unreadable_solution_is_refused_alone(filled: Dataset) -> None:
     path = filled.solution_path(_solution("a"), DEFINITION).with_name("bad.json")
     path.write_text("{", encoding="utf-8")
     made = selection.plan(filled, Filters())
     assert made.pairs == 6
-    assert any("bad.json" in note for note in made.notes)
+    assert any("bad.json" in text for text in made.refused)
+    assert not plan(filled, Filters(solutions=["a"])).refused  # nobody asked for it
+
+
+def test_a_name_that_is_taken_is_refused_alone(filled: Dataset) -> None:
+    path = filled.solution_path(_solution("a"), DEFINITION).with_name("z.json")
+    path.write_text(_solution("a").to_text(), encoding="utf-8")
+    made = plan(filled, Filters())
+    assert made.pairs == 6
+    assert any("z.json" in text and "another file" in text for text in made.refused)
+
+
+def test_a_bad_workload_line_is_refused_alone(filled: Dataset) -> None:
+    with filled.workload_path(DEFINITION).open("a", encoding="utf-8") as file:
+        file.write("{\n" + _workload("u1").to_line() + "\n")
+    made = plan(filled, Filters())
+    assert made.pairs == 6
+    assert [text.split(":")[1] for text in made.refused] == ["4", "5"]
+
+
+def test_workloads_by_uuid(filled: Dataset) -> None:
+    made = plan(filled, Filters(workloads=["u3", "absent"]))
+    assert [task.workload.uuid for task in made.tasks] == ["u3"]

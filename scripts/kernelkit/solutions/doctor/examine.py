@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.solutions.doctor import draws, repeats, statuses
-from kernelkit.solutions.doctor.cases import Case
+from kernelkit.solutions.doctor.cases import DEFAULT, Case
 from kernelkit.solutions.doctor.matching import Observation
 from kernelkit.solutions.doctor.observe import observe
 from kernelkit.solutions.doctor.process import Answer, Job, Session, run_calls
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Tensors = dict[str, torch.Tensor]
 
 MOST_BYTES = 1 << 30  # of reference outputs that are remembered
+DEFAULT_NOTE = (
+    "with a scale of 0 the result is not the reference's: 0 and None stand for 1 / sqrt(K), as in "
+    "scale = scale or K ** -0.5"
+)
 FIRST = ("repeat", "again", "poisoned", "setup", "setup_again")  # calls beside the cases' own
 
 
@@ -107,6 +111,9 @@ def _examine_values(
     for case in cases:
         if case.name in outputs and outputs[case.name]:
             seen, text = observe(job.definition, case, outputs[case.name])
+            if case.name == DEFAULT:
+                diagnosis.notes += [] if text == "passed" else [DEFAULT_NOTE]
+                continue
             observations += seen
             mended = ", its form mended" if case.name in diagnosis.mended else ""
             diagnosis.calls[case.name] = text + mended

@@ -40,6 +40,7 @@ def claims(
         if seen[0].want.dtype.is_floating_point:
             yield from _factors(definition, name, seen)
             yield from _casts(name, seen)
+            yield from _bounds(name, seen)
         yield from permuted.claims(definition, name, seen)
 
 
@@ -214,3 +215,24 @@ def _casts(name: str, seen: Sequence[Observation]) -> Iterator[Claim]:
                 f"{name} == reference rounded to {text}", name,
                 lambda o, kind=kind: o.want.to(kind).to(o.want.dtype),
             )  # fmt: skip
+
+
+def _bounds(name: str, seen: Sequence[Observation]) -> Iterator[Claim]:
+    """got is cut off, or has lost its signs."""
+    import torch
+
+    got = torch.cat([o.got.double().flatten() for o in seen])
+    finite = got[got.isfinite()]
+    if not len(finite):
+        return
+    low, high = finite.min(), finite.max()
+    change = "look for a clamp, a ReLU or a saturating cast on the way"
+    yield Claim(
+        "output-clamped", f"{name} is cut off below {float(low):.4g} and above {float(high):.4g}",
+        change, f"{name} == reference between {float(low):.4g} and {float(high):.4g}", name,
+        lambda o: o.want.clamp(float(low), float(high)),
+    )  # fmt: skip
+    yield Claim(
+        "output-without-signs", f"{name} holds magnitudes", change,
+        f"{name} == |reference|", name, lambda o: o.want.abs(),
+    )  # fmt: skip

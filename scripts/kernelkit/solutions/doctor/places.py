@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FULL = 0.999
 MOST_SHOWN = 8
 TILE = 16  # a tail that starts at a multiple of this is a tile's
+FALL, STRAY = 0.03, 0.01  # got may fall by this share of its range, in this share of elements
 OTHERS = 0.1  # of the rows: so many others must be right before a kind of row is to blame
 LOW_PRECISION = 0.08  # relative error (2-norm) up to which rounding is a likely cause
 MIXED = 0.02  # the gain of an error by rounding is nearer to one than this
@@ -115,6 +116,13 @@ def likely(
     found = list(_by_label(failed, groups))
     if not found:
         found += list(_tails(definition, failed))
+    if not found and failed and all(_monotone(o) for o in failed):
+        found.append(Finding(
+            "elementwise-function", "each element is a function of the right one: something is "
+            "applied to the result, element by element",
+            [f"{failed[0].name} grows with the reference's element, gain {gain(failed[0]):.3f}"],
+            "look for an activation, a clamp or a cast behind the op", certain=False,
+        ))  # fmt: skip
     if not found and failed and all(_rounding(o) for o in failed):
         worst = max(failed, key=relative)
         found.append(Finding(
@@ -125,6 +133,17 @@ def likely(
             "accumulate in float32; round once, at the end", certain=False,
         ))  # fmt: skip
     return found
+
+
+def _monotone(seen: Observation) -> bool:
+    """Whether got only grows where want does: a function of the right element, not of others."""
+    finite = seen.got.double().isfinite() & seen.want.double().isfinite()
+    got, want = seen.got.double()[finite], seen.want.double()[finite]
+    if not len(got) or relative(seen) < LOW_PRECISION:
+        return False
+    ordered = got[want.argsort()]
+    fall = ordered.cummax(dim=0).values - ordered
+    return float((fall > FALL * (got.max() - got.min())).double().mean()) < STRAY
 
 
 def _rounding(seen: Observation) -> bool:

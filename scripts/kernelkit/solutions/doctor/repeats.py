@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # With one of these, what the numbers look like says nothing more.
 DECISIVE = {"non-deterministic", "first-call-differs", "uninitialised-memory",
-            "output-not-fully-written", "output-never-written", "result-of-earlier-call", "plan-of-earlier-call",
-            "state-between-calls"}  # fmt: skip
+            "output-not-fully-written", "output-never-written", "result-of-earlier-call",
+            "plan-of-earlier-call", "state-between-calls"}  # fmt: skip
 
 
 def findings(
@@ -103,7 +103,8 @@ def _poisoned(job: Job, case: Case, base: Tensors, outputs: Outputs) -> list[Fin
         f"{int(second[name].double().isnan().sum())} become NaN"
         for name, share in shares.items()
     ]
-    if job.spec.destination_passing_style and all(share == 1.0 for share in shares.values()):
+    unwritten = not any(bool(value.any()) for value in base.values())  # as they were passed: zeros
+    if job.spec.destination_passing_style and unwritten:
         return [Finding(
             "output-never-written", "nothing is written into the outputs that are passed", evidence,
             "`output = ...` only names another tensor: use output.copy_(...), or write from the "
@@ -111,7 +112,7 @@ def _poisoned(job: Job, case: Case, base: Tensors, outputs: Outputs) -> list[Fin
         )]  # fmt: skip
     if job.spec.destination_passing_style:
         return [Finding(
-            "output-not-fully-written", "output-never-written", "what the outputs hold before the call shows in the result",
+            "output-not-fully-written", "what the outputs hold before the call shows in the result",
             evidence, "write every element of the outputs, and add nothing to what they held; or "
             "zero them first",
         )]  # fmt: skip

@@ -64,7 +64,7 @@ class Search:
 
     def run(self) -> list[Finding]:
         """The causes; `explained` says whether they account for everything."""
-        steps = (self._single, self._by_output, self._by_place, self._pairs)
+        steps = (self._single, self._by_output, self._by_place, self._one_more, self._pairs)
         for step in steps:
             if found := step():
                 self.explained = True
@@ -122,6 +122,37 @@ class Search:
 
     def _places(self) -> list[Finding]:
         return places.likely(self.definition, self.observations, self.groups)
+
+    def _one_more(self) -> list[Finding]:
+        """A mistake that explains most of the cases alone, and all with a second one."""
+        first = self._widest()
+        if first is None:
+            return []
+        for second in self.mutants:
+            both = first.with_other(second)
+            if both is None or self._late():
+                continue
+            whole = self._fit(both, self.observations)
+            if whole.explains(self.needed):
+                return [self._finding(_candidate(m, whole), []) for m in (first, second)]
+        return []
+
+    def _widest(self) -> Mutant | None:
+        """The mutant that explains most of the cases that fail, the screened one among them."""
+        screened = self._screened(self.observations)
+        failed = {o.case for o in self.observations if o.failed}
+        best, most = None, 0
+        for mutant in self.mutants:
+            if self._late():
+                break
+            if self._fit(mutant, screened).explains(self.needed):
+                count = sum(self._explains_case(mutant, case) for case in failed)
+                best, most = (mutant, count) if count > most else (best, most)
+        return best
+
+    def _explains_case(self, mutant: Mutant, case: str) -> bool:
+        seen = [o for o in self.observations if o.case == case]
+        return self._fit(mutant, seen).explains(self.needed)
 
     def _pairs(self) -> list[Finding]:
         """Two mistakes at once."""

@@ -105,6 +105,8 @@ PAGES: list[Row] = [
     ("first-token-of-page-only", "only the first token of each page is read",
      "read all page_size tokens of a page", {"tokens": "first-of-page"}),
 ]  # fmt: skip
+SHORTER = {"last-dropped", "first-dropped", "no-last-page", "no-partial-page", "page-per-token",
+           "first-of-page"}  # fmt: skip
 HND: Row = ("kv-layout-hnd", "the cache is read as HND, [pages, heads, page_size, dim]",
             "the definition is NHD, [pages, page_size, heads, dim]: kv_layout='NHD'",
             {"layout": "hnd"})  # fmt: skip
@@ -174,7 +176,8 @@ def mutants(definition: Definition) -> list[Mutant]:
     if "k" in inputs:
         rows = rows + RAGGED + [row for row in TABLE if row[3]["tokens"].endswith("dropped")]
     if "qo_indptr" in inputs:  # the mask may know the length that the loop over tokens does not
-        rows += [(*row[:3], {**row[3], "offset": "true"}) for row in rows if "tokens" in row[3]]
+        short = [row for row in rows if row[3].get("tokens") in SHORTER]
+        rows += [(*row[:3], {**row[3], "offset": "true"}) for row in short]
     return table(rows)
 
 

@@ -25,7 +25,7 @@ class Knobs:
     decay: str = "right"  # see _decay
     beta: str = "sigmoid"  # sigmoid, raw, one, softplus, twice
     heads: str = "interleave"  # interleave, tile, first
-    scale: str = "given"  # given, one, squared, as-it-is
+    scale: str = "given"  # given, one, squared
     state_in: str = "given"  # given, transposed, zero
     state_out: str = "new"  # new, transposed, old, decayed, zero
     rule: str = "delta"  # delta, plain (no S k), undecayed (S k of the state before decay)
@@ -152,8 +152,7 @@ def _initial(
 
 def _scale(inputs: Inputs, knobs: Knobs) -> float:
     right = inputs["scale"] or inputs["q"].shape[-1] ** -0.5
-    as_it_is = float(inputs["scale"] or 0.0)
-    return {"given": right, "one": 1.0, "squared": right**2, "as-it-is": as_it_is}[knobs.scale]
+    return {"given": right, "one": 1.0, "squared": right**2}[knobs.scale]
 
 
 def _update(

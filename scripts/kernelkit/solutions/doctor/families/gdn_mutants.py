@@ -50,8 +50,6 @@ ROWS = [
      "key head is h // (num_v_heads // num_k_heads)", {"heads": "first"}),
     ("scale-missing", "the output is not scaled", "multiply by scale (0 or None: 1 / sqrt(K))",
      {"scale": "one"}),
-    ("scale-default-missing", "a scale of 0 makes the output zero",
-     "0 or None stands for 1 / sqrt(K): scale = scale or K ** -0.5", {"scale": "as-it-is"}),
     ("scale-twice", "the output is scaled twice",
      "multiply by scale once; a library may do it", {"scale": "squared"}),
     ("state-ignored", "the state that comes in is taken for zero", "start from the given state",

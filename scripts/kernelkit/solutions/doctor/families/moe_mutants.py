@@ -114,7 +114,7 @@ def mutants(definition: Definition) -> list[Mutant]:
             rows += _weight_scales(knob, gemm, transposed=not square)
     if form.kind == FP8_TENSOR:
         rows += TENSOR_SCALES
-    if "local_expert_offset" in definition.inputs:
+    if "local_expert_offset" in definition.inputs and not form.whole:
         rows.append(("local-expert-offset-ignored", "local experts are numbered from 0",
                      "local expert e is expert e + local_expert_offset",
                      {"local": "offset-ignored"}))  # fmt: skip

@@ -28,7 +28,7 @@ def prepared(dataset: Dataset) -> Path:
     dataset.write_definition(NORM)
     for words in (
         ("collect_workloads.py", "--dump", ASSETS / "dump"),
-        ("pack_solution.py", "--source", ASSETS / "solutions"),
+        ("build_solution.py", "pack", ASSETS / "solutions"),
     ):
         done = _run(*words, "--dataset", dataset.root)
         assert done.returncode == 0, done.stderr
@@ -40,7 +40,7 @@ def test_dry_run_needs_no_torch_and_writes_nothing(prepared: Path) -> None:
         "import runpy, sys\n"
         f"sys.argv = ['x', '--dataset', {str(prepared)!r}, '--dry-run', '--json']\n"
         f"sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        f"try: runpy.run_path({str(ROOT / 'scripts/run_benchmark.py')!r}, run_name='__main__')\n"
+        f"try: runpy.run_path({str(ROOT / 'scripts/bench.py')!r}, run_name='__main__')\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "assert 'torch' not in sys.modules\n"
     )
@@ -53,18 +53,18 @@ def test_dry_run_needs_no_torch_and_writes_nothing(prepared: Path) -> None:
 
 def test_run_resume_and_report(prepared: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    quick = ("--device", "cpu", "--iterations", 3, "--max-seconds-per-workload", 1)
-    done = _run("run_benchmark.py", "--dataset", prepared, *quick, "--json")
+    quick = ("--device", "cpu", "--iterations", 3, "--num-trials", 1, "--max-seconds-per-workload", 1)
+    done = _run("bench.py", "--dataset", prepared, *quick, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert [t["evaluation"]["status"] for t in document["traces"]] == ["PASSED", "PASSED"]
     assert document["errors"] == []
-    again = _run("run_benchmark.py", "--dataset", prepared, *quick, "--resume", "--json")
+    again = _run("bench.py", "--dataset", prepared, *quick, "--resume", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["traces"] == []
 
     page = tmp_path / "deep" / "report.html"
-    done = _run("make_report.py", "--dataset", prepared, "--output", page)
+    done = _run("report.py", "--dataset", prepared, "--output", page)
     assert done.returncode == 0, done.stderr
     assert "2 traces: 2 PASSED" in done.stdout
     assert "torch_rmsnorm_h4096" in page.read_text(encoding="utf-8").replace("<wbr>", "")
@@ -77,12 +77,12 @@ def test_a_wrong_solution_gives_exit_code_1(prepared: Path, tmp_path: Path) -> N
     (folder / "main.py").write_text("def run(x, w):\n    return x\n", encoding="utf-8")
     manifest = {"name": "wrong", "definitions": [NORM.name], "author": "tests"}
     (folder / "solution.json").write_text(json.dumps(manifest), encoding="utf-8")
-    assert _run("pack_solution.py", "--source", folder, "--dataset", prepared).returncode == 0
-    done = _run("run_benchmark.py", "--dataset", prepared, "--device", "cpu",
-                "--solutions", "wrong", "--max-workloads", 1)  # fmt: skip
+    assert _run("build_solution.py", "pack", folder, "--dataset", prepared).returncode == 0
+    done = _run("bench.py", "--dataset", prepared, "--device", "cpu",
+                "--solutions", "wrong", "--workloads", 1)  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "INCORRECT_NUMERICAL" in done.stdout
-    report = _run("make_report.py", "--dataset", prepared)
+    report = _run("report.py", "--dataset", prepared)
     assert report.returncode == 0
     assert report.stdout.startswith("INCORRECT_NUMERICAL: wrong")
 
@@ -105,7 +105,7 @@ def test_bad_input_is_one_clear_error(
     dry = () if "--device" in words else ("--dry-run",)
     if not dry:
         pytest.importorskip("torch")
-    done = _run("run_benchmark.py", "--dataset", prepared, *words, *dry)
+    done = _run("bench.py", "--dataset", prepared, *words, *dry)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -115,10 +115,10 @@ def test_bad_input_is_one_clear_error(
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("run_benchmark.py", ()),
-        ("make_report.py", ()),
+        ("bench.py", ()),
+        ("report.py", ()),
         ("collect_workloads.py", ("--dump", ASSETS / "dump")),
-        ("pack_solution.py", ("--source", ASSETS / "solutions")),
+        ("build_solution.py", ("pack", ASSETS / "solutions")),
     ],
 )
 def test_a_wrong_dataset_path_makes_nothing(
@@ -152,7 +152,7 @@ def test_two_folders_with_one_solution_name(dataset: Dataset, tmp_path: Path) ->
         (folder / "main.py").write_text("def run(x, w):\n    return x\n", encoding="utf-8")
         text = json.dumps({"name": "same", "definitions": ["*"]})
         (folder / "solution.json").write_text(text, encoding="utf-8")
-    done = _run("pack_solution.py", "--source", tmp_path, "--dataset", dataset.root)
+    done = _run("build_solution.py", "pack", tmp_path, "--dataset", dataset.root)
     assert done.returncode == 1
     assert "same" in done.stderr
     assert not (dataset.root / "solutions").exists()
