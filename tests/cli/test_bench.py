@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,7 +56,16 @@ def test_dry_run_needs_no_torch_and_writes_nothing(prepared: Path) -> None:
 
 def test_run_resume_and_report(prepared: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    quick = ("--device", "cpu", "--iterations", 3, "--num-trials", 1, "--max-seconds-per-workload", 1)
+    quick = (
+        "--device",
+        "cpu",
+        "--iterations",
+        3,
+        "--num-trials",
+        1,
+        "--max-seconds-per-workload",
+        1,
+    )
     done = _run("bench.py", "--dataset", prepared, *quick, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -156,3 +168,45 @@ def test_two_folders_with_one_solution_name(dataset: Dataset, tmp_path: Path) ->
     assert done.returncode == 1
     assert "same" in done.stderr
     assert not (dataset.root / "solutions").exists()
+
+
+def test_an_interrupt_loses_nothing_and_leaves_nothing(prepared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    text = "import time\ndef run(x, w):\n    time.sleep(600)\n"
+    (folder / "main.py").write_text(text, encoding="utf-8")
+    manifest = {"name": "slow", "definitions": [NORM.name], "author": "tests"}
+    (folder / "solution.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert _run("build_solution.py", "pack", folder, "--dataset", prepared).returncode == 0
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "bench.py"),
+        "--dataset",
+        str(prepared),
+        "--device",
+        "cpu",
+        "--workloads",
+        "1",
+        "--iterations",
+        "3",
+        "--num-trials",
+        "1",
+    ]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    traces = prepared / "traces" / "rmsnorm" / f"{NORM.name}.jsonl"
+    deadline = time.monotonic() + 60  # "slow" comes before "torch_..." in no order: wait for either
+    while not list(temporary.glob("kernelkit-*/0002")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert not list(temporary.glob("kernelkit-*"))
+    assert not traces.exists() or all(json.loads(line) for line in traces.open(encoding="utf-8"))

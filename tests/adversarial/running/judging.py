@@ -44,6 +44,7 @@ def judge(corpus: Corpus, entry: Entry, ran: Ran) -> Finding:
     finding.faults += _wrong_ends(entry, statuses)
     if entry.must == "no_credit":
         finding.faults += _credit(entry, ran)
+    finding.faults += _too_fast(ran, [entry.id, entry.id + AFTER])
     marks = printed_marks(ran.logs(entry.id))
     forbidden = marks if entry.forbidden is None else marks & {*entry.forbidden}
     finding.faults += [f"mark {name}" for name in sorted(forbidden)]
@@ -83,6 +84,15 @@ def _credit(entry: Entry, ran: Ran) -> Iterator[str]:
         yield "its control has no latency"
     elif latency < control / entry.speedup:
         yield f"credit: {latency:.4g} ms, the honest control takes {control:.4g} ms"
+
+
+def _too_fast(ran: Ran, solutions: list[str]) -> Iterator[str]:
+    """Latencies in which the bytes cannot have been moved."""
+    for solution in solutions:
+        for workload in ran.traces.get(solution, {}):
+            latency, floor = _latency(ran, solution, workload), ran.floors_ms.get(workload, 0.0)
+            if latency is not None and latency < floor:
+                yield f"{solution}: {latency:.3g} ms on {workload}; its bytes need {floor:.3g} ms"
 
 
 def _controls(corpus: Corpus, entry: Entry, ran: Ran) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -16,8 +17,12 @@ from corpus import definitions, malformed, sources
 from running.entries import Corpus, Entry
 from running.grounds import SCRIPTS, Grounds
 
+from kernelkit.dataset.definition import ITEM_BYTES
+from kernelkit.dataset.store import Dataset
+
 SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
 BEFORE = "honest__before"
+TB_PER_S = {"cpu": 1.0, "cuda": 20.0}  # more than any memory gives
 AFTER, BAD = "__honest", "__bad"  # suffixes of the controls that follow an entry
 
 
@@ -44,6 +49,7 @@ class Ran:
     seconds: float
     leftovers: list[str]
     traces: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    floors_ms: dict[str, float] = field(default_factory=dict)  # by workload: least time
     stderr: str = ""
     faults: list[str] = field(default_factory=list)
 
@@ -117,10 +123,10 @@ def run(
             [sys.executable, str(SUPERVISOR), str(report), f"{seconds:g}", "--", *command],
             env=grounds.environment(), stdout=out, stderr=err, cwd=grounds.folder, check=True,
         )  # fmt: skip
-    return _read(grounds, report)
+    return _read(grounds, report, on_cuda=options.device.startswith("cuda"))
 
 
-def _read(grounds: Grounds, report: Path) -> Ran:
+def _read(grounds: Grounds, report: Path, *, on_cuda: bool) -> Ran:
     ran = Ran(**json.loads(report.read_text()))
     ran.stderr = (grounds.folder / "stderr").read_text(encoding="utf-8", errors="replace")
     for path in sorted(grounds.output.rglob("traces/*/*.jsonl")):
@@ -129,7 +135,22 @@ def _read(grounds: Grounds, report: Path) -> Ran:
             pairs = ran.traces.setdefault(trace["solution"], {})
             pairs[trace["workload"]["uuid"]] = trace["evaluation"]
     ran.faults = list(_faults(grounds, ran))
+    ran.floors_ms = _floors(grounds, TB_PER_S["cuda" if on_cuda else "cpu"])
     return ran
+
+
+def _floors(grounds: Grounds, speed: float) -> dict[str, float]:
+    """Milliseconds in which no device moves a workload's inputs and outputs once."""
+    dataset = Dataset.open(grounds.dataset)
+    found = {}
+    for definition in dataset.definitions().values():
+        for line in dataset.workloads_of(definition):
+            moved = 0.0
+            for name, spec in {**definition.inputs, **definition.outputs}.items():
+                shape = definition.shape_of(name, dict(line.workload.axes)) or ()
+                moved += math.prod(shape) * ITEM_BYTES[spec.dtype.value]
+            found[line.workload.uuid] = moved / (speed * 1e12) * 1e3
+    return found
 
 
 def _faults(grounds: Grounds, ran: Ran) -> Iterator[str]:
@@ -151,8 +172,6 @@ def _faults(grounds: Grounds, ran: Ran) -> Iterator[str]:
 
 
 def _own_definitions(dataset: Path, names: set[str]) -> None:
-    from kernelkit.dataset.store import Dataset
-
     target = Dataset.create(dataset)
     for name, definition in definitions.definitions().items():
         if name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -18,12 +19,13 @@ from kernelkit.bench.evaluation import Evaluator, run_plan  # noqa: E402
 from kernelkit.bench.selection import Filters, Plan, Task, plan  # noqa: E402
 from kernelkit.bench.session import given_inputs  # noqa: E402
 from kernelkit.bench.settings import Settings  # noqa: E402
+from kernelkit.bench.trial import Trial  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.dataset.solution import Solution  # noqa: E402
 from kernelkit.dataset.store import Dataset  # noqa: E402
 from kernelkit.dataset.trace import Evaluation, Status, Trace  # noqa: E402
 from kernelkit.dataset.workload import RandomInput, SafetensorsInput, Workload  # noqa: E402
-from kernelkit.errors import FormatError  # noqa: E402
+from kernelkit.errors import FormatError, KernelkitError  # noqa: E402
 from kernelkit.ops import gqa_paged, rmsnorm, sampling  # noqa: E402
 
 DEFINITION = rmsnorm.FAMILY.definition(64, 1e-5)
@@ -348,3 +350,39 @@ def test_no_temporary_files_stay(
     (trace,) = run_plan(dataset, Plan(tasks=[_task(_solution(RIGHT))]), QUICK, dataset)
     assert trace.evaluation.status is Status.PASSED
     assert {name for name in set(os.listdir(tmp_path)) - before if "kernelkit" in name} == set()
+
+
+def test_a_killed_verifier_costs_one_entry(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearse = Trial._rehearse
+    killed: list[int] = []
+
+    def kill_once(trial: Trial) -> None:
+        if not killed:
+            killed.append(evaluator.verifier.process.pid)
+            evaluator.verifier.process.kill()
+            evaluator.verifier.process.wait()
+        rehearse(trial)
+
+    monkeypatch.setattr(Trial, "_rehearse", kill_once)
+    found = _run(evaluator, _task(_solution(RIGHT, "first"), _solution(RIGHT, "second")))
+    first, second = (trace.evaluation for trace in found)
+    assert first.status is Status.RUNTIME_ERROR and "the verifier failed" in first.log
+    assert second.status is Status.PASSED, second.log
+    assert evaluator.verifier.process.pid != killed[0]
+
+
+def test_a_killed_nursery_is_replaced(evaluator: Evaluator) -> None:
+    evaluator.nursery.service.process.kill()
+    evaluator.nursery.service.process.wait()
+    assert _verdict(evaluator, RIGHT).status is Status.PASSED
+
+
+def test_a_full_disk_is_one_clear_error(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(dataset, "append_traces", full)
+    with pytest.raises(KernelkitError, match="No space left on device.*--resume"):
+        list(run_plan(dataset, Plan(tasks=[_task(_solution(RIGHT))]), QUICK, dataset))

@@ -191,13 +191,12 @@ def _factor_cause(definition: Definition, name: str, factor: float) -> tuple[str
 
 def _known_factor(definition: Definition, factor: float) -> str:
     """The factor as a formula of the definition's constants; "" where there is none."""
+    sizes = {axis: size for axis, size in definition.const_axes.items() if size > 1}
     known = {"2": 2.0, "1/2": 0.5, "ln 2": LN2, "log2 e": LOG2E}
-    for axis, size in definition.const_axes.items():
-        if size > 1:
-            known |= {
-                f"1 / sqrt({axis})": size**-0.5, f"sqrt({axis})": size**0.5,
-                f"1 / {axis}": 1 / size, axis: float(size),
-            }  # fmt: skip
+    known |= {f"1 / sqrt({axis})": size**-0.5 for axis, size in sizes.items()}
+    known |= {f"sqrt({axis})": size**0.5 for axis, size in sizes.items()}
+    known |= {f"1 / {axis}": 1 / size for axis, size in sizes.items()}
+    known |= {axis: float(size) for axis, size in sizes.items()}
     return next((n for n, v in known.items() if math.isclose(factor, v, rel_tol=SAME)), "")
 
 

@@ -69,7 +69,7 @@ class Search:
             if found := step():
                 self.explained = True
                 return found
-        return [f for f in self._places() if not f.certain]
+        return self._most_cases() or [f for f in self._places() if not f.certain]
 
     def facts(self) -> list[str]:
         """Where the errors are and, without a cause, what explains them in part."""
@@ -137,22 +137,39 @@ class Search:
                 return [self._finding(_candidate(m, whole), []) for m in (first, second)]
         return []
 
+    def _most_cases(self) -> list[Finding]:
+        """What explains everything in most of the cases, and not in the others."""
+        mutant = self._widest()
+        cases = [] if mutant is None else self._explained_cases(mutant)
+        failed = list(dict.fromkeys(o.case for o in self.observations if o.failed))
+        if mutant is None or 2 * len(cases) <= len(failed):
+            return []
+        finding = self._finding(_candidate(mutant, self._fit(mutant, self.observations)), [])
+        rest = ", ".join(case for case in failed if case not in cases)
+        finding.evidence.append(f"it explains {', '.join(cases)}; something more is in {rest}")
+        finding.certain = False
+        return [finding]
+
     def _widest(self) -> Mutant | None:
         """The mutant that explains most of the cases that fail, the screened one among them."""
         screened = self._screened(self.observations)
-        failed = {o.case for o in self.observations if o.failed}
         best, most = None, 0
         for mutant in self.mutants:
             if self._late():
                 break
             if self._fit(mutant, screened).explains(self.needed):
-                count = sum(self._explains_case(mutant, case) for case in failed)
+                count = len(self._explained_cases(mutant))
                 best, most = (mutant, count) if count > most else (best, most)
         return best
 
-    def _explains_case(self, mutant: Mutant, case: str) -> bool:
-        seen = [o for o in self.observations if o.case == case]
-        return self._fit(mutant, seen).explains(self.needed)
+    def _explained_cases(self, mutant: Mutant) -> list[str]:
+        """The cases that fail in which the mutant explains everything."""
+        found = []
+        for case in dict.fromkeys(o.case for o in self.observations if o.failed):
+            seen = [o for o in self.observations if o.case == case]
+            if self._fit(mutant, seen).explains(self.needed):
+                found.append(case)
+        return found
 
     def _pairs(self) -> list[Finding]:
         """Two mistakes at once."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from .tools import HANG_S
+from .tools import HANG_S, mark
 
 SEEN = 64  # bytes of the last input's end, by which contents are known
 HEAD = 4096  # bytes before the result
@@ -31,7 +31,7 @@ class Ahead:
     def __init__(
         self, inputs: Sequence[torch.Tensor], output: torch.Tensor, start: Callable[[], bool]
     ) -> None:
-        self.inputs = inputs
+        self.inputs, self.hits = inputs, 0
         self.place = inputs[-1].data_ptr() + inputs[-1].nbytes - SEEN
         self.memory = mmap.mmap(-1, HEAD + output.nbytes)
         self.result = torch.frombuffer(
@@ -57,8 +57,12 @@ class Ahead:
             self.memory[:SEEN] = known = now
 
     def fetch(self, output: torch.Tensor) -> None:
-        """The result that is there already, or computed now."""
+        """The result that is there already, or computed now. A result that is there again and again
+        can only come from a process that was not stopped between calls."""
         if self.memory[:SEEN] == ctypes.string_at(self.place, SEEN):
             output.copy_(self.result)
+            self.hits += 1
+            if self.hits == 4:
+                mark("computed_between_calls")
         else:
             output.copy_(attend(*self.inputs))
