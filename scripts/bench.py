@@ -17,9 +17,9 @@ from kernelkit.bench import options
 from kernelkit.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
-    from kernelkit.bench.profile_ncu import ProfileReport
     from kernelkit.bench.selection import Plan
     from kernelkit.bench.settings import Settings
+    from kernelkit.bench.tools.profile_ncu import ProfileReport
     from kernelkit.dataset.store import Dataset
     from kernelkit.dataset.trace import Trace
 
@@ -76,8 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from kernelkit.bench import device, profiling, selection
+    from kernelkit.bench import device, selection
     from kernelkit.bench.fleet import run
+    from kernelkit.bench.tools import profiling
     from kernelkit.dataset.store import Dataset
     from kernelkit.dataset.trace import Trace
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit import cli
 
 if TYPE_CHECKING:
-    from kernelkit.bench.ceilings import Ceilings
+    from kernelkit.bench.limits.ceilings import Ceilings
 
 EXAMPLES = """examples:
   python scripts/measure_device.py
@@ -51,8 +51,8 @@ def _run(args: argparse.Namespace) -> None:
 
 def _one(device: str, args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """One device's document and text."""
-    from kernelkit.bench import ceilings
-    from kernelkit.bench.device_facts import identify
+    from kernelkit.bench.limits import ceilings
+    from kernelkit.bench.limits.device_facts import identify
 
     key = ceilings.device_key(*identify(device))
     path, kept = ceilings.cache_path(key), ceilings.load(key)

@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from kernelkit.bench import sanitizer
-    from kernelkit.bench.call_driver import read_solution, target_of
     from kernelkit.bench.device import choose
+    from kernelkit.bench.tools import sanitizer
+    from kernelkit.bench.tools.call_driver import read_solution, target_of
     from kernelkit.dataset.store import Dataset
 
     dataset = Dataset.open(args.dataset)
@@ -75,7 +75,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _workload(dataset: Dataset, definition: Definition, uuid: str | None) -> Workload:
     """The workload of that uuid, else the lightest. Raises UsageError, FormatError."""
-    from kernelkit.bench.call_driver import lightest
+    from kernelkit.bench.tools.call_driver import lightest
 
     known = {line.workload.uuid: line.workload for line in dataset.workloads_of(definition)}
     if uuid is None:

@@ -20,7 +20,7 @@ from mutants.choosing import (  # noqa: E402
 )
 from mutants.trials import assert_passes, refused, run_of, trial  # noqa: E402
 
-from kernelkit.bench import rules  # noqa: E402
+from kernelkit.bench.judge import rules  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.dataset.trace import Status  # noqa: E402
 from kernelkit.ops import family  # noqa: E402

@@ -21,8 +21,8 @@ from mutants.attention import Attention, kinds  # noqa: E402
 from mutants.experts import Experts  # noqa: E402
 from mutants.trials import outputs, run_of, trial  # noqa: E402
 
-from kernelkit.bench import rules  # noqa: E402
-from kernelkit.bench.compare import compare  # noqa: E402
+from kernelkit.bench.judge import rules  # noqa: E402
+from kernelkit.bench.judge.compare import compare  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.dataset.trace import Status  # noqa: E402
 from kernelkit.ops import family  # noqa: E402

@@ -25,7 +25,7 @@ from typing import Any
 import cases
 
 from kernelkit import cli
-from kernelkit.bench.call_driver import Target, prepare, target_of
+from kernelkit.bench.tools.call_driver import Target, prepare, target_of
 from kernelkit.dataset.store import Dataset
 from kernelkit.errors import KernelkitError, MissingDependencyError
 

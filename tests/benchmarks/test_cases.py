@@ -16,7 +16,7 @@ import agreement  # noqa: E402
 import cases  # noqa: E402
 import eval_throughput  # noqa: E402
 
-from kernelkit.bench.call_driver import prepare, target_of  # noqa: E402
+from kernelkit.bench.tools.call_driver import prepare, target_of  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.dataset.store import Dataset  # noqa: E402
 from kernelkit.errors import MissingDependencyError  # noqa: E402

@@ -56,16 +56,7 @@ def test_dry_run_needs_no_torch_and_writes_nothing(prepared: Path) -> None:
 
 def test_run_resume_and_report(prepared: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    quick = (
-        "--device",
-        "cpu",
-        "--iterations",
-        3,
-        "--num-trials",
-        1,
-        "--max-seconds-per-workload",
-        1,
-    )
+    quick = ("--device", "cpu", "--iterations", 3, "--num-trials", 1)
     done = _run("bench.py", "--dataset", prepared, *quick, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -96,7 +87,7 @@ def test_a_wrong_solution_gives_exit_code_1(prepared: Path, tmp_path: Path) -> N
     assert "INCORRECT_NUMERICAL" in done.stdout
     report = _run("report.py", "--dataset", prepared)
     assert report.returncode == 0
-    assert report.stdout.startswith("INCORRECT_NUMERICAL: wrong")
+    assert "wrong" in report.stdout and "INCORRECT_NUMERICAL" in report.stdout
 
 
 @pytest.mark.parametrize(
@@ -136,7 +127,7 @@ def test_bad_input_is_one_clear_error(
 def test_a_wrong_dataset_path_makes_nothing(
     tmp_path: Path, script: str, words: tuple[object, ...]
 ) -> None:
-    done = _run(script, "--dataset", tmp_path / "absent", *words)
+    done = _run(script, *words, "--dataset", tmp_path / "absent")
     assert done.returncode == 2
     assert "no such dataset" in done.stderr
     assert list(tmp_path.iterdir()) == []

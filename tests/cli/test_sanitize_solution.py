@@ -85,7 +85,7 @@ def test_a_source_that_is_not_there(prepared: tuple[Path, Path], tmp_path: Path)
 def test_a_folder_serves_by_pattern_and_must_be_unambiguous(
     prepared: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    from kernelkit.bench.call_driver import read_solution
+    from kernelkit.bench.tools.call_driver import read_solution
     from kernelkit.errors import UsageError
 
     folder = tmp_path / "folder"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from kernelkit import ops
-from kernelkit.bench.compare import compare
+from kernelkit.bench.judge.compare import compare
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Status
 from kernelkit.models.spec import (
@@ -162,7 +162,7 @@ TRITON = """
 import importlib, pathlib, sys
 import torch
 from kernelkit import ops
-from kernelkit.bench.compare import compare
+from kernelkit.bench.judge.compare import compare
 from kernelkit.ops import gemm, rmsnorm, rope
 from kernelkit.solutions.scaffold import scaffold
 from kernelkit.solutions.templates import choose, load_all

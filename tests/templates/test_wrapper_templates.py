@@ -17,8 +17,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from kernelkit.bench.calling import name_outputs  # noqa: E402
-from kernelkit.bench.compare import compare  # noqa: E402
+from kernelkit.bench.isolation.calling import name_outputs  # noqa: E402
+from kernelkit.bench.judge.compare import compare  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.ops import family  # noqa: E402
 from kernelkit.solutions.templates import FOLDER, Template  # noqa: E402

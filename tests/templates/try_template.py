@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import torch
 
-from kernelkit.bench.building import Functions, build
-from kernelkit.bench.calling import describe, name_outputs
-from kernelkit.bench.compare import compare
+from kernelkit.bench.isolation.building import Functions, build
+from kernelkit.bench.isolation.calling import describe, name_outputs
+from kernelkit.bench.judge.compare import compare
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops import family
 from kernelkit.solutions.templates import FOLDER, Template

@@ -1,5 +1,11 @@
-"""Measure solutions: run each in a process of its own, compare with the reference, time both.
+"""Measure solutions that nobody trusts.
 
-selection chooses what runs, evaluation runs it and writes traces, process starts and ends workers,
-worker is what runs inside one, compare and draws judge outputs, timing measures.
+evaluation runs a selection, session one definition, entry one solution, trial one solution on one
+workload; verdict writes down what came of it. The rooms below do the work:
+
+    judge      the verifier's process: inputs, expected outputs, comparison
+    isolation  a solution's process: forked, locked in, ended
+    clock      timing, the gate that a GPU's batches pass, controls
+    limits     ceilings of a device, cost and floor of a call
+    tools      profilers, sanitizers, flashinfer-bench
 """

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench import caches
-from kernelkit.bench.control import Control, ControlFailedError
-from kernelkit.bench.cost import Work
+from kernelkit.bench.clock.control import Control, ControlFailedError
+from kernelkit.bench.isolation import caches
+from kernelkit.bench.isolation.processes import ServiceError, SolutionFailedError, SolutionProcess
+from kernelkit.bench.limits.cost import Work
 from kernelkit.bench.outcome import Outcome
-from kernelkit.bench.processes import ServiceError, SolutionFailedError, SolutionProcess
 from kernelkit.bench.trial import Trial
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.trace import Status

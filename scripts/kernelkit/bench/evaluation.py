@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kernelkit.bench import ceilings
 from kernelkit.bench.entry import Entry
-from kernelkit.bench.processes import Nursery, Service, ServiceError
+from kernelkit.bench.isolation.processes import Nursery, Service, ServiceError
+from kernelkit.bench.limits import ceilings
 from kernelkit.bench.selection import Plan, Task
 from kernelkit.bench.session import Session
 from kernelkit.bench.settings import Settings
@@ -71,7 +71,7 @@ class Evaluator:
 
     def start_verifier(self) -> None:
         """The verifier, on its device."""
-        self.verifier = Service("kernelkit.bench.verifier", self.folder / "verifier.log")
+        self.verifier = Service("kernelkit.bench.judge.verifier", self.folder / "verifier.log")
         self.machine: dict[str, Any] = self.verifier.ask("start", device=self.settings.device)
         self.verifier.limit = self.settings.timeout + VERIFIER_SECONDS
 

@@ -7,10 +7,10 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from kernelkit.bench import foreign
 from kernelkit.bench.evaluation import by_definition, run_plan
 from kernelkit.bench.selection import Plan
 from kernelkit.bench.settings import Settings
+from kernelkit.bench.tools import foreign
 from kernelkit.dataset.store import Dataset
 from kernelkit.dataset.trace import Trace
 

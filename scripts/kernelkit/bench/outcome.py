@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernelkit.bench import timing
-from kernelkit.bench.processes import SolutionFailedError
+from kernelkit.bench.clock import timing
+from kernelkit.bench.isolation.processes import SolutionFailedError
 from kernelkit.dataset.trace import Status
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench import arena
-from kernelkit.bench.control import Control, ControlFailedError
-from kernelkit.bench.cost import Work
+from kernelkit.bench.clock.control import Control, ControlFailedError
 from kernelkit.bench.entry import Entry, Ground, start
-from kernelkit.bench.processes import ServiceError, SolutionFailedError, kill_all
+from kernelkit.bench.isolation import arena
+from kernelkit.bench.isolation.processes import ServiceError, SolutionFailedError, kill_all
+from kernelkit.bench.limits.cost import Work
 from kernelkit.bench.selection import Task, mark
 from kernelkit.bench.verdict import make_evaluation
 from kernelkit.dataset.definition import Definition

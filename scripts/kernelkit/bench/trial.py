@@ -14,9 +14,14 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from kernelkit.bench import batches, timing
+from kernelkit.bench.clock import batches, timing
+from kernelkit.bench.isolation.processes import (
+    Service,
+    SolutionFailedError,
+    SolutionProcess,
+    now_ms,
+)
 from kernelkit.bench.outcome import Outcome, RefusedError, answered, number
-from kernelkit.bench.processes import Service, SolutionFailedError, SolutionProcess, now_ms
 from kernelkit.bench.settings import Settings, later_limit
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.trace import Status

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from kernelkit.bench.ceilings import Ceilings
-from kernelkit.bench.cost import Work
+from kernelkit.bench.clock.timing import Timing
+from kernelkit.bench.limits.ceilings import Ceilings
+from kernelkit.bench.limits.cost import Work
 from kernelkit.bench.outcome import Outcome
 from kernelkit.bench.settings import Settings
-from kernelkit.bench.timing import Timing
 from kernelkit.dataset.trace import Correctness, Environment, Evaluation, Performance, Status
 
 LOG_CHARACTERS = 6000

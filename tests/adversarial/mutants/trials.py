@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from kernelkit.bench import rules
-from kernelkit.bench.compare import Tensors, Verdict
+from kernelkit.bench.judge import rules
+from kernelkit.bench.judge.compare import Tensors, Verdict
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Status
 from kernelkit.ops import family

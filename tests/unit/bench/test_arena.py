@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from kernelkit.bench.arena import (  # noqa: E402
+from kernelkit.bench.isolation.arena import (  # noqa: E402
     ALIGNMENT,
     GUARD_BYTES,
     HostMemory,

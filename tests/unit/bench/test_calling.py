@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from kernelkit.bench.calling import (  # noqa: E402
+from kernelkit.bench.isolation.calling import (  # noqa: E402
     BadOutputError,
     describe,
     load_function,

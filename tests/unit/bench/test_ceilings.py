@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kernelkit.bench import ceilings, device_facts, device_probe
-from kernelkit.bench.ceilings import Ceilings, Figure
+from kernelkit.bench.limits import ceilings, device_facts, device_probe
+from kernelkit.bench.limits.ceilings import Ceilings, Figure
 
 torch = pytest.importorskip("torch")
 

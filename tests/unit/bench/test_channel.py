@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kernelkit.bench.channel import (
+from kernelkit.bench.isolation.channel import (
     LENGTH,
     MOST_BYTES,
     Channel,

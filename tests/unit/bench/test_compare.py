@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from kernelkit.bench.compare import (  # noqa: E402
+from kernelkit.bench.judge.compare import (  # noqa: E402
     BadReferenceError,
     OutputError,
     Verdict,

@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from kernelkit.bench import rules  # noqa: E402
-from kernelkit.bench.compare import BadReferenceError, Verdict  # noqa: E402
+from kernelkit.bench.judge import rules  # noqa: E402
+from kernelkit.bench.judge.compare import BadReferenceError, Verdict  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.dataset.trace import Status  # noqa: E402
 from kernelkit.ops import base, family  # noqa: E402

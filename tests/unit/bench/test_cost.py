@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from kernelkit.bench import cost, least
-from kernelkit.bench.ceilings import Ceilings, Figure
+from kernelkit.bench.limits import cost, least
+from kernelkit.bench.limits.ceilings import Ceilings, Figure
 from kernelkit.dataset.definition import Definition
 from kernelkit.errors import UsageError
 from kernelkit.ops import (

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from kernelkit.bench.draws import (  # noqa: E402
+from kernelkit.bench.judge.draws import (  # noqa: E402
     LIMIT,
     compare_draws,
     deviation,

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from kernelkit.bench import call_driver, ncu_table, profile_ncu
-from kernelkit.bench.call_driver import CALLED, Finished, Target
-from kernelkit.bench.ncu_table import METRICS, STALL
-from kernelkit.bench.profile_ncu import ProfileReport
+from kernelkit.bench.tools import call_driver, ncu_table, profile_ncu
+from kernelkit.bench.tools.call_driver import CALLED, Finished, Target
+from kernelkit.bench.tools.ncu_table import METRICS, STALL
+from kernelkit.bench.tools.profile_ncu import ProfileReport
 from kernelkit.dataset.store import Dataset
 from kernelkit.dataset.workload import RandomInput, Workload
 from kernelkit.errors import FormatError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelkit.bench import landlock, sandbox, seccomp
+from kernelkit.bench.isolation import landlock, sandbox, seccomp
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
 

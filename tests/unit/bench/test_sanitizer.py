@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kernelkit.bench import profile_ncu, sanitizer
-from kernelkit.bench.call_driver import CALLED, Finished, Target
+from kernelkit.bench.tools import profile_ncu, sanitizer
+from kernelkit.bench.tools.call_driver import CALLED, Finished, Target
 from kernelkit.errors import DeadlineError, MissingDependencyError
 
 CLEAN = "========= COMPUTE-SANITIZER\n========= ERROR SUMMARY: 0 errors\n"

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from kernelkit.bench.timing import (
+from kernelkit.bench.clock.timing import (
     ENOUGH,
     MIN_SAMPLES,
     Flusher,

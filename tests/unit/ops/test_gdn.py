@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 import oracle  # noqa: E402
 
-from kernelkit.bench.compare import compare  # noqa: E402
+from kernelkit.bench.judge.compare import compare  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.dataset.trace import Status  # noqa: E402
 from kernelkit.ops import family  # noqa: E402

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 import oracle  # noqa: E402
 from specs import HYBRID  # noqa: E402
 
-from kernelkit.bench.compare import compare  # noqa: E402
+from kernelkit.bench.judge.compare import compare  # noqa: E402
 from kernelkit.dataset.trace import Status  # noqa: E402
 from kernelkit.errors import UsageError  # noqa: E402
 from kernelkit.models.parallelism import Parallelism  # noqa: E402

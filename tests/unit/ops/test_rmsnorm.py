@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 import oracle  # noqa: E402
 from specs import DENSE, LATENT, LINEAR  # noqa: E402
 
-from kernelkit.bench.compare import compare  # noqa: E402
+from kernelkit.bench.judge.compare import compare  # noqa: E402
 from kernelkit.dataset.trace import Status  # noqa: E402
 from kernelkit.models.parallelism import Parallelism  # noqa: E402
 from kernelkit.models.spec import ModelSpec  # noqa: E402

@@ -64,7 +64,7 @@ def test_the_same_kernel_twice_is_the_same() -> None:
     """Medians of 50 samples with 5 % of noise, the error as the evaluator computes it."""
     from statistics import median
 
-    from kernelkit.bench.timing import relative_error
+    from kernelkit.bench.clock.timing import relative_error
 
     wrong = 0
     for seed in range(300):
@@ -80,7 +80,7 @@ def test_the_same_kernel_twice_is_the_same() -> None:
 def test_a_change_of_twice_the_noise_is_seen() -> None:
     from statistics import median
 
-    from kernelkit.bench.timing import relative_error
+    from kernelkit.bench.clock.timing import relative_error
 
     seen = 0
     for seed in range(100):

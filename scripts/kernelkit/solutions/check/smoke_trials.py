@@ -61,11 +61,11 @@ class Subject:
     def call(self, inputs: Inputs, like: Tensors, fill: int = CLEAN) -> Tensors:
         """One call; new memory and destinations are filled with the byte `fill`.
 
-        Raises CallError, and kernelkit.bench.calling.BadOutputError for what is no output.
+        Raises CallError, and BadOutputError (bench/isolation/calling.py) for what is no output.
         """
         import torch
 
-        from kernelkit.bench.calling import describe, name_outputs
+        from kernelkit.bench.isolation.calling import describe, name_outputs
 
         torch.manual_seed(0)
         with allocations(fill):
@@ -89,7 +89,7 @@ def run_trials(
     subject: Subject, family: OpFamily, inputs: Inputs, tell: Tell, seconds: float = 60.0
 ) -> None:
     """The plain call, then all other trials as far as they fit into `seconds`."""
-    from kernelkit.bench.calling import BadOutputError
+    from kernelkit.bench.isolation.calling import BadOutputError
 
     until = time.monotonic() + seconds
     trials = Trials(subject, family, inputs, tell)
@@ -156,7 +156,7 @@ class Trials:
 
     def judge(self, got: Tensors, want: Tensors, inputs: Inputs) -> str:
         """What is wrong with the values; "" where they are right."""
-        from kernelkit.bench.rules import judge
+        from kernelkit.bench.judge.rules import judge
         from kernelkit.dataset.trace import Status
 
         verdict = judge(self.subject.definition, got, want, inputs, self.tolerance)

@@ -116,7 +116,7 @@ def _reference(definition: Definition) -> Callable[..., Any]:
 
 def _load(code: Path, spec: BuildSpec, device: str, report: Callable[[str, str], None]) -> Any:
     """The entry module, or None where it does not load (which is reported)."""
-    from kernelkit.bench.calling import PACKAGE, describe
+    from kernelkit.bench.isolation.calling import PACKAGE, describe
 
     try:
         module = _import(code, spec)
@@ -140,7 +140,7 @@ def _load(code: Path, spec: BuildSpec, device: str, report: Callable[[str, str],
 
 def _import(code: Path, spec: BuildSpec) -> Any:
     """The entry module, its own files loaded anew."""
-    from kernelkit.bench.calling import PACKAGE, load_module
+    from kernelkit.bench.isolation.calling import PACKAGE, load_module
 
     for name in [n for n in sys.modules if n == PACKAGE or n.startswith(f"{PACKAGE}.")]:
         del sys.modules[name]

@@ -57,7 +57,7 @@ class Runner:
             self._say(call=call["name"], **answer)
 
     def _load(self) -> tuple[Callable[..., Any], Callable[..., Any] | None] | None:
-        from kernelkit.bench.building import build
+        from kernelkit.bench.isolation.building import build
 
         try:
             run, setup = build(self.folder / "code", self.job["spec"])
@@ -184,7 +184,7 @@ def _copies(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same(kept: Any, now: Any) -> bool:
-    from kernelkit.bench.reference import same_bytes
+    from kernelkit.bench.judge.reference import same_bytes
 
     return same_bytes(kept, now)
 

@@ -65,7 +65,7 @@ def examine(
 
 def _allowed(definition: Definition, case: Case, session: Session, outputs: dict[str, Any]) -> str:
     """Whether the tokens of one call may be drawn: "passed", or why not."""
-    from kernelkit.bench import rules
+    from kernelkit.bench.judge import rules
     from kernelkit.dataset.trace import Status
 
     answer = session.answers.get(case.name)

@@ -73,7 +73,7 @@ def calls_of(cases: Sequence[Case], definition: Definition) -> list[dict[str, An
 
 def _reference(definition: Definition, cases: Sequence[Case]) -> None:
     """The reference's outputs for each case."""
-    from kernelkit.bench.reference import Reference
+    from kernelkit.bench.judge.reference import Reference
 
     reference = Reference(definition, MOST_BYTES)
     for case in cases:

@@ -19,8 +19,8 @@ INDICES = "topk_indices"  # an indexer's output: rows are sets
 
 def observe(definition: Definition, case: Case, got: Tensors) -> tuple[list[Observation], str]:
     """One observation for each output, and the verdict: "passed", or why not."""
-    from kernelkit.bench import rules
-    from kernelkit.bench.compare import compare_values
+    from kernelkit.bench.judge import rules
+    from kernelkit.bench.judge.compare import compare_values
     from kernelkit.dataset.trace import Status
 
     want, tolerance = case.want or {}, rules.tolerance(definition)

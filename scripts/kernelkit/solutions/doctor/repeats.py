@@ -49,7 +49,7 @@ def findings(
 
 def _differing(job: Job, case: Case, one: Tensors, other: Tensors) -> dict[str, float]:
     """By output, the share of elements in which two results for one case differ, if any do."""
-    from kernelkit.bench import rules
+    from kernelkit.bench.judge import rules
 
     tolerance = rules.tolerance(job.definition)
     found = {}
@@ -162,7 +162,7 @@ def _stale(
 
 def _mixed(job: Job, old: Case, new: Case) -> Tensors:
     """The reference for the new values and the old index tensors; nothing where it fails."""
-    from kernelkit.bench.reference import Reference
+    from kernelkit.bench.judge.reference import Reference
     from kernelkit.errors import KernelkitError
 
     inputs = {

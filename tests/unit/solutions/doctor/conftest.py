@@ -27,7 +27,7 @@ SCRIPTS = Path(__file__).resolve().parents[4] / "scripts"
 NURSERY = """
 import os, sys, traceback
 import safetensors.torch, torch
-import kernelkit.bench.building, kernelkit.bench.reference
+import kernelkit.bench.isolation.building, kernelkit.bench.judge.reference
 from kernelkit.solutions.doctor import child
 for line in sys.stdin:
     folder = line.strip()

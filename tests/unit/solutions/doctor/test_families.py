@@ -29,7 +29,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _with_reference(definition: Definition) -> list[cases.Case]:
-    from kernelkit.bench.reference import Reference
+    from kernelkit.bench.judge.reference import Reference
 
     reference = Reference(definition, 1 << 30)
     found = list(cases.small_cases(definition, {}, "cpu"))

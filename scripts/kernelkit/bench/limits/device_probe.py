@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
-from kernelkit.bench.ceilings import MATMUL, WINDOW, Ceilings, Figure
-from kernelkit.bench.device_facts import facts_of, identify
+from kernelkit.bench.limits.ceilings import MATMUL, WINDOW, Ceilings, Figure
+from kernelkit.bench.limits.device_facts import facts_of, identify
 
 Call = Callable[[], object]
 WARM_UP_S = 0.3  # a GPU's clocks rise from idle

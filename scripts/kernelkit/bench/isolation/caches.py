@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from kernelkit.bench.ceilings import user_cache
-from kernelkit.bench.processes import SolutionProcess
+from kernelkit.bench.isolation.processes import SolutionProcess
+from kernelkit.bench.limits.ceilings import user_cache
 from kernelkit.bench.selection import key
 from kernelkit.bench.settings import Settings
 from kernelkit.dataset.solution import Solution

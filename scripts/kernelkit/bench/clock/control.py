@@ -12,7 +12,12 @@ import math
 import time
 from typing import Any
 
-from kernelkit.bench.processes import Service, SolutionFailedError, SolutionProcess, now_ms
+from kernelkit.bench.isolation.processes import (
+    Service,
+    SolutionFailedError,
+    SolutionProcess,
+    now_ms,
+)
 from kernelkit.dataset.trace import Status
 
 ROUNDS, CALLS = 20, 3

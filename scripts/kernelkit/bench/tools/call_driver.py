@@ -1,6 +1,6 @@
 """One call of a solution in a process of its own, for tools that watch a process from outside.
 
-    python -m kernelkit.bench.call_driver ORDER.json
+    python -m kernelkit.bench.tools.call_driver ORDER.json
 
 Inputs are made on the CPU and moved, so that every kernel that a tool sees is the solution's own.
 The call of interest stands between the marks of the CUDA profiler. There is no verdict here.
@@ -112,7 +112,7 @@ def read_solution(
 
 def lightest(definition: Definition, workloads: list[Workload]) -> Workload:
     """The workload that moves the least: tools slow a call down a hundredfold."""
-    from kernelkit.bench.cost import work
+    from kernelkit.bench.limits.cost import work
 
     if not workloads:
         raise FormatError("the definition has no workload", received=definition.name)
@@ -123,7 +123,7 @@ def watch(
     tool: list[str], target: Target, folder: Path, timeout: float, **variables: str
 ) -> Finished:
     """Run the driver under `tool`; its whole process group ends with it, at `timeout` at last."""
-    from kernelkit.bench import sandbox
+    from kernelkit.bench.isolation import sandbox
 
     order = folder / "order.json"
     order.write_text(json.dumps(asdict(target)), encoding="utf-8")
@@ -131,7 +131,7 @@ def watch(
     environment = {**sandbox.environment(folder), **variables}
     known = [str(sandbox.SCRIPTS), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, known))
-    command = [*tool, sys.executable, "-m", "kernelkit.bench.call_driver", str(order)]
+    command = [*tool, sys.executable, "-m", "kernelkit.bench.tools.call_driver", str(order)]
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL, text=True, errors="replace", start_new_session=True,
@@ -170,7 +170,7 @@ def prepare(target: Target) -> tuple[Callable[..., object], list[Any]]:
     """The solution's function in this process, set up, and its arguments on the device."""
     import torch
 
-    from kernelkit.bench.building import build
+    from kernelkit.bench.isolation.building import build
     from kernelkit.ops.base import to_device
 
     definition = Definition.model_validate(target.definition)

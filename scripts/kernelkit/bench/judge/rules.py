@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kernelkit import ops
-from kernelkit.bench import topk
-from kernelkit.bench.compare import Verdict, check_form, compare, worst
-from kernelkit.bench.draws import compare_draws, outside_verdict
+from kernelkit.bench.judge import topk
+from kernelkit.bench.judge.compare import Verdict, check_form, compare, worst
+from kernelkit.bench.judge.draws import compare_draws, outside_verdict
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Status
 from kernelkit.ops.base import Inputs, Tolerance
@@ -22,7 +22,7 @@ from kernelkit.ops.base import Inputs, Tolerance
 if TYPE_CHECKING:
     import torch
 
-    from kernelkit.bench.compare import Tensors
+    from kernelkit.bench.judge.compare import Tensors
 
 FAR, TINY = 0.25, 1e-6
 MOST_UNDECIDED = 0.5  # of the rows: beyond it ties are what the inputs are about

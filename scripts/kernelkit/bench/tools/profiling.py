@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from kernelkit.bench import profile_ncu
-from kernelkit.bench.call_driver import lightest, target_of
-from kernelkit.bench.profile_ncu import ProfileReport
 from kernelkit.bench.selection import Plan
+from kernelkit.bench.tools import profile_ncu
+from kernelkit.bench.tools.call_driver import lightest, target_of
+from kernelkit.bench.tools.profile_ncu import ProfileReport
 from kernelkit.dataset.store import Dataset
 from kernelkit.dataset.trace import Status, Trace
 

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kernelkit.bench.call_driver import Finished, Target, watch
-from kernelkit.bench.ncu_table import (
+from kernelkit.bench.tools.call_driver import Finished, Target, watch
+from kernelkit.bench.tools.ncu_table import (
     METRICS,
     STALL,
     STALLS,

@@ -13,7 +13,15 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kernelkit.bench.elements import CPU_CHUNK, DEVICE_CHUNK, ROW, Errors, Survey, measure, survey
+from kernelkit.bench.judge.elements import (
+    CPU_CHUNK,
+    DEVICE_CHUNK,
+    ROW,
+    Errors,
+    Survey,
+    measure,
+    survey,
+)
 from kernelkit.dataset.trace import Status
 from kernelkit.errors import KernelkitError
 from kernelkit.ops.base import Tolerance

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kernelkit.bench.calling import PACKAGE, load_module
+from kernelkit.bench.isolation.calling import PACKAGE, load_module
 
 Functions = tuple[Callable[..., Any], Callable[..., Any] | None]  # run, setup
 

@@ -12,22 +12,24 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench import ceilings, cost, device_facts, rules, timing
 from kernelkit.bench import device as devices
-from kernelkit.bench.arena import HostMemory, lay_out
-from kernelkit.bench.channel import Channel, serve
-from kernelkit.bench.compare import Verdict
-from kernelkit.bench.contents import Contents
-from kernelkit.bench.reference import Reference, same_bytes
-from kernelkit.bench.slots import Slots
-from kernelkit.bench.zygote import PR_SET_PDEATHSIG, process_control
+from kernelkit.bench.clock import timing
+from kernelkit.bench.isolation.arena import HostMemory, lay_out
+from kernelkit.bench.isolation.channel import Channel, serve
+from kernelkit.bench.isolation.zygote import PR_SET_PDEATHSIG, process_control
+from kernelkit.bench.judge import rules
+from kernelkit.bench.judge.compare import Verdict
+from kernelkit.bench.judge.contents import Contents
+from kernelkit.bench.judge.reference import Reference, same_bytes
+from kernelkit.bench.judge.slots import Slots
+from kernelkit.bench.limits import ceilings, cost, device_facts
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Status
 
 if TYPE_CHECKING:
     import torch
 
-    from kernelkit.bench.gate import Gate
+    from kernelkit.bench.clock.gate import Gate
 
 MOST_SUSPECTS = 4
 KEPT_SHARE = 0.2  # of the device's free memory, for expected outputs
@@ -58,8 +60,8 @@ class Verifier:
         self.device = device
         self.on_cuda = device.startswith("cuda")
         if self.on_cuda:
-            from kernelkit.bench.cuda_driver import Driver
-            from kernelkit.bench.gate import Gate
+            from kernelkit.bench.clock.cuda_driver import Driver
+            from kernelkit.bench.clock.gate import Gate
 
             torch.cuda.set_device(device)
             torch.zeros(1, device=device)
@@ -92,7 +94,7 @@ class Verifier:
     def make_arena(self, size: int) -> str:
         """Shared memory of at least `size` bytes: its path, or its handle on a GPU."""
         if self.on_cuda:
-            from kernelkit.bench.cuda_driver import DeviceMemory
+            from kernelkit.bench.clock.cuda_driver import DeviceMemory
 
             if self.memory is not None:
                 self.driver.free(self.memory.address)

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from kernelkit.bench.sandbox import SCRIPTS
+from kernelkit.bench.isolation.sandbox import SCRIPTS
 from kernelkit.bench.selection import Plan
 from kernelkit.bench.settings import Settings
 from kernelkit.dataset.store import Dataset
@@ -73,7 +73,7 @@ def _evaluate(dataset: Dataset, settings: Settings, folder: Path) -> None:
         "PYTHONPATH": os.pathsep.join([str(SCRIPTS), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "kernelkit.bench.foreign", str(dataset.root), json.dumps(config)],
+        [sys.executable, "-m", __name__, str(dataset.root), json.dumps(config)],
         env=environment, stdout=sys.stderr,
     )  # fmt: skip
     if done.returncode == 3:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kernelkit.bench.call_driver import Finished, Target, watch
-from kernelkit.bench.profile_ncu import find
+from kernelkit.bench.tools.call_driver import Finished, Target, watch
+from kernelkit.bench.tools.profile_ncu import find
 from kernelkit.errors import DeadlineError, MissingDependencyError
 
 TOOLS = {

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench.arena import Place
+from kernelkit.bench.isolation.arena import Place
 from kernelkit.errors import MissingDependencyError
 from kernelkit.ops.base import torch_dtype
 

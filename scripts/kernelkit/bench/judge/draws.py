@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench.compare import Verdict
+from kernelkit.bench.judge.compare import Verdict
 from kernelkit.dataset.trace import Status
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ import os
 import sys
 from pathlib import Path
 
-from kernelkit.bench import landlock, seccomp
+from kernelkit.bench.isolation import landlock, seccomp
 
 MEBIBYTE = 1 << 20
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc", "/opt", "/proc",
                   "/sys", "/dev", "/run/nvidia-persistenced", "/nix/store")  # fmt: skip
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 NOBODY = 61_000  # users from here on are nobody's
-SCRIPTS = Path(__file__).resolve().parents[2]
+SCRIPTS = Path(__file__).resolve().parents[3]
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CPATH",
              "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES",
              "NVIDIA_DRIVER_CAPABILITIES", "TRITON_INTERPRET", "TORCH_CUDA_ARCH_LIST",

@@ -19,8 +19,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kernelkit.bench import least
-from kernelkit.bench.ceilings import Ceilings
+from kernelkit.bench.limits import least
+from kernelkit.bench.limits.ceilings import Ceilings
 from kernelkit.dataset.definition import ITEM_BYTES, Definition
 from kernelkit.errors import KernelkitError, UsageError
 from kernelkit.ops import family_or_generic

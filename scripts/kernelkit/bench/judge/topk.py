@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernelkit.bench.compare import OutputError, Verdict
+from kernelkit.bench.judge.compare import OutputError, Verdict
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Status
 from kernelkit.ops.base import Inputs, Tolerance
@@ -17,7 +17,7 @@ from kernelkit.ops.base import Inputs, Tolerance
 if TYPE_CHECKING:
     import torch
 
-    from kernelkit.bench.compare import Tensors
+    from kernelkit.bench.judge.compare import Tensors
 
 OUTPUT = "topk_indices"
 NEEDED = ("q_index_fp8", "k_index_cache_fp8", "weights", "seq_lens", "block_table")

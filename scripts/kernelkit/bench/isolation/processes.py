@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kernelkit.bench import sandbox
-from kernelkit.bench.channel import (
+from kernelkit.bench.isolation import sandbox
+from kernelkit.bench.isolation.channel import (
     Channel,
     ChannelClosedError,
     ChannelTimeoutError,
     ProtocolError,
 )
-from kernelkit.bench.zygote import children
+from kernelkit.bench.isolation.zygote import children
 from kernelkit.dataset.trace import Status
 from kernelkit.errors import KernelkitError, MissingDependencyError
 
@@ -111,7 +111,7 @@ class Nursery:
     def _start(self) -> Service:
         if not sys.platform.startswith(("linux", "darwin")):
             raise MissingDependencyError("needs Linux or macOS", received=sys.platform)
-        return Service("kernelkit.bench.zygote", self.folder / "zygote.log")
+        return Service("kernelkit.bench.isolation.zygote", self.folder / "zygote.log")
 
     def fork(self, order: dict[str, Any]) -> SolutionProcess:
         """A new process, in a new folder of its own. Raises ServiceError."""

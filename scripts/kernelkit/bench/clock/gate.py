@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench.cuda_driver import NO_TIMING_INTERPROCESS, Driver
+from kernelkit.bench.clock.cuda_driver import NO_TIMING_INTERPROCESS, Driver
 from kernelkit.errors import DeadlineError
 
 if TYPE_CHECKING:

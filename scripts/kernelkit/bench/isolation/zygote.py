@@ -18,8 +18,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from kernelkit.bench import worker
-from kernelkit.bench.channel import Channel, serve
+from kernelkit.bench.isolation import worker
+from kernelkit.bench.isolation.channel import Channel, serve
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SWEEP_SECONDS = 10.0

@@ -16,16 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench import sandbox
-from kernelkit.bench.arena import HostMemory, Layout
-from kernelkit.bench.building import build
-from kernelkit.bench.calling import BadOutputError, describe, name_outputs
-from kernelkit.bench.channel import Channel, serve
+from kernelkit.bench.isolation import sandbox
+from kernelkit.bench.isolation.arena import HostMemory, Layout
+from kernelkit.bench.isolation.building import build
+from kernelkit.bench.isolation.calling import BadOutputError, describe, name_outputs
+from kernelkit.bench.isolation.channel import Channel, serve
 
 if TYPE_CHECKING:
     import torch
 
-    from kernelkit.bench.cuda_driver import DeviceMemory, Driver, Stopwatch
+    from kernelkit.bench.clock.cuda_driver import DeviceMemory, Driver, Stopwatch
 
 
 def preload() -> None:
@@ -33,7 +33,7 @@ def preload() -> None:
     import importlib
     import importlib.util
 
-    for name in ("torch", "numpy", "triton", "kernelkit.bench.cuda_driver"):
+    for name in ("torch", "numpy", "triton", "kernelkit.bench.clock.cuda_driver"):
         if importlib.util.find_spec(name) is not None:
             importlib.import_module(name)
 
@@ -95,7 +95,7 @@ class SolutionProcess:
     def _start_cuda(self) -> None:
         import torch
 
-        from kernelkit.bench.cuda_driver import DeviceMemory, Driver, Stopwatch
+        from kernelkit.bench.clock.cuda_driver import DeviceMemory, Driver, Stopwatch
 
         torch.cuda.set_device(self.device)
         torch.zeros(1, device=self.device)

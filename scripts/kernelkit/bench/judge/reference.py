@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kernelkit.bench.calling import BadOutputError, name_outputs
+from kernelkit.bench.isolation.calling import BadOutputError, name_outputs
 from kernelkit.dataset.definition import Definition
 from kernelkit.errors import KernelkitError
 from kernelkit.ops.base import Inputs

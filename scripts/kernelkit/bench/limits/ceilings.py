@@ -166,7 +166,7 @@ def save(ceilings: Ceilings) -> Path:
 
 def measure(device: str) -> Ceilings:
     """Measure a device (cuda:N or cpu), in under ten seconds."""
-    from kernelkit.bench import device_probe
+    from kernelkit.bench.limits import device_probe
 
     return device_probe.measure(device)
 
@@ -176,7 +176,7 @@ def current(device: str, *, refresh: bool = False) -> Ceilings:
 
     A cache folder that cannot be written costs a measurement each time and nothing else.
     """
-    from kernelkit.bench import device_facts
+    from kernelkit.bench.limits import device_facts
 
     kept = None if refresh else load(device_key(*device_facts.identify(device)))
     if kept is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench.arena import Layout, Place, view
+from kernelkit.bench.isolation.arena import Layout, Place, view
 
 if TYPE_CHECKING:
     import torch

@@ -14,10 +14,10 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench import timing
-from kernelkit.bench.contents import PLANNED
+from kernelkit.bench.clock import timing
+from kernelkit.bench.isolation.processes import SolutionFailedError, SolutionProcess
+from kernelkit.bench.judge.contents import PLANNED
 from kernelkit.bench.outcome import RefusedError, answered, number
-from kernelkit.bench.processes import SolutionFailedError, SolutionProcess
 from kernelkit.dataset.trace import Status
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Latencies: medians and their uncertainty, the device's clocks, and controls."""

@@ -1,0 +1,1 @@
+"""A solution's process: forked, locked in, fed through shared memory, ended."""

@@ -1,0 +1,1 @@
+"""The verifier: inputs, expected outputs, and whether what a solution left is right."""

@@ -1,0 +1,1 @@
+"""What a device can do at most, and what a call must do at least."""

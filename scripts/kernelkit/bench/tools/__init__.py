@@ -1,0 +1,1 @@
+"""Other programs that look at a solution: profilers, sanitizers, flashinfer-bench."""
