@@ -28,6 +28,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
     add("--timeout", type=float, default=12.0, help="the evaluator's --timeout (default: 12 s)")
     add("--hang-seconds", type=int, default=30, help="bound of the entries' hangs (default: 30)")
+    add(
+        "--most-mb",
+        type=float,
+        default=0.0,
+        metavar="MB",
+        help="shrink the workloads of another corpus to this (default: 0, as they are)",
+    )
     add("--keep", type=Path, metavar="DIR", help="keep the folders of all runs there")
     add("--python", default=sys.executable, help="the interpreter that runs bench.py")
     return parser
@@ -44,7 +51,11 @@ def _run(args: argparse.Namespace) -> int:
 
     corpus = entries.of_folder(args.corpus) if args.corpus else entries.own()
     options = Options(
-        device=args.device, timeout=args.timeout, hang_s=args.hang_seconds, python=args.python
+        device=args.device,
+        timeout=args.timeout,
+        hang_s=args.hang_seconds,
+        python=args.python,
+        most_mb=args.most_mb,
     )
     chosen = [entry for entry in corpus.entries if _wanted(entry, args)]
     files = [name for name in corpus.malformed if _wanted_file(name, args)]

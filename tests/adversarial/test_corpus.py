@@ -63,7 +63,7 @@ def test_on_cuda(entry: Entry) -> None:
 def test_exploit_samples(exploit_samples: Path) -> None:
     corpus = entries.of_folder(exploit_samples)
     chosen = [entry for entry in corpus.entries if "cuda" not in entry.requires]
-    options = Options(timeout=10.0, hang_s=25, memory_mb=128, seconds=1.0)
+    options = Options(timeout=10.0, hang_s=25, memory_mb=128, seconds=1.0, most_mb=2.0)
     _assert_right(_run(corpus, chosen, options))
     found = campaign.malformed(corpus, corpus.malformed, options, print, keep=None)
     _assert_right(list(found))

@@ -77,7 +77,7 @@ def _attempt(
     corpus: Corpus, group: Sequence[Entry], options: Options, keep: Path | None
 ) -> tuple[Ran, list[Finding]]:
     with _Grounds(options, keep) as grounds:
-        trial.prepare(corpus, group, grounds)
+        trial.prepare(corpus, group, grounds, options)
         limits = 2 * options.timeout + ENTRY_SECONDS
         ran = trial.run(
             grounds, options, workloads=group[0].workloads,
@@ -113,7 +113,7 @@ def _with_files(
     honest = corpus.entry(corpus.canaries[definition][0])
     uuid = sorted({*honest.workloads} or {"rms-odd"})[-1]
     with _Grounds(options, keep) as grounds:
-        trial.prepare(corpus, [honest], grounds)
+        trial.prepare(corpus, [honest], grounds, options)
         trial.add_malformed(corpus, names, grounds)
         seconds = START_SECONDS + len(names) * 5 + 4 * options.timeout
         ran = trial.run(grounds, options, workloads=[uuid], seconds=seconds)

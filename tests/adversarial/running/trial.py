@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from corpus import definitions, malformed, sources
 from running.entries import Corpus, Entry
 from running.grounds import SCRIPTS, Grounds
 
-from kernelkit.dataset.definition import ITEM_BYTES
+from kernelkit.dataset.definition import ITEM_BYTES, Definition
 from kernelkit.dataset.store import Dataset
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
@@ -38,6 +38,7 @@ class Options:
     seconds: float = 2.0  # of timing a workload
     hang_s: int = 30
     memory_mb: int = 256
+    most_mb: float = 0.0  # of a workload's tensors, in a corpus that is not ours; 0: as they are
     python: str = sys.executable
 
 
@@ -64,7 +65,7 @@ class Ran:
         return [str(evaluation.get("log", "")) for evaluation in found]
 
 
-def prepare(corpus: Corpus, entries: Sequence[Entry], grounds: Grounds) -> None:
+def prepare(corpus: Corpus, entries: Sequence[Entry], grounds: Grounds, options: Options) -> None:
     """Make the run's dataset: definitions, workloads, entries and controls in order."""
     names = {entry.definition for entry in entries}
     if corpus.folder is None:
@@ -72,6 +73,8 @@ def prepare(corpus: Corpus, entries: Sequence[Entry], grounds: Grounds) -> None:
     else:
         for part in ("definitions", "workloads", "blob"):
             shutil.copytree(corpus.folder / part, grounds.dataset / part)
+        if options.most_mb:
+            _shrink(grounds.dataset, options.most_mb)
     position = 0
     for name in sorted(names):
         honest, bad = corpus.canaries[name]
@@ -142,15 +145,33 @@ def _read(grounds: Grounds, report: Path, *, on_cuda: bool) -> Ran:
 def _floors(grounds: Grounds, speed: float) -> dict[str, float]:
     """Milliseconds in which no device moves a workload's inputs and outputs once."""
     dataset = Dataset.open(grounds.dataset)
-    found = {}
+    return {
+        line.workload.uuid: _bytes(definition, line.workload.axes) / (speed * 1e12) * 1e3
+        for definition in dataset.definitions().values()
+        for line in dataset.workloads_of(definition)
+    }
+
+
+def _bytes(definition: Definition, axes: Mapping[str, int]) -> float:
+    """Of all inputs and outputs."""
+    specs = {**definition.inputs, **definition.outputs}
+    return sum(
+        math.prod(definition.shape_of(name, dict(axes)) or ()) * ITEM_BYTES[spec.dtype.value]
+        for name, spec in specs.items()
+    )
+
+
+def _shrink(folder: Path, most_mb: float) -> None:
+    """Halve the largest axis of each workload until its tensors are small enough."""
+    folder.joinpath("workloads").chmod(0o755)
+    dataset = Dataset.open(folder)
     for definition in dataset.definitions().values():
-        for line in dataset.workloads_of(definition):
-            moved = 0.0
-            for name, spec in {**definition.inputs, **definition.outputs}.items():
-                shape = definition.shape_of(name, dict(line.workload.axes)) or ()
-                moved += math.prod(shape) * ITEM_BYTES[spec.dtype.value]
-            found[line.workload.uuid] = moved / (speed * 1e12) * 1e3
-    return found
+        lines = dataset.workloads_of(definition)
+        for line in lines:
+            axes = line.workload.axes
+            while _bytes(definition, axes) > most_mb * 1e6 and max(axes.values()) > 1:
+                axes[max(axes, key=lambda axis: axes[axis])] //= 2
+        dataset.write_workloads(definition, lines)
 
 
 def _faults(grounds: Grounds, ran: Ran) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 The first import on a machine takes a minute, later ones find the build in torch's cache (the name
 holds a hash of the sources). Needs nvcc and ninja. A build that was killed leaves a file `lock` in
-the folder that TORCH_EXTENSIONS_DIR names (~/.cache/torch_extensions), which the next one waits for.
+the folder that TORCH_EXTENSIONS_DIR names (~/.cache/torch_extensions): the next one waits for it.
 
 The constants stand in csrc/rmsnorm.cu. The same sources work without this file: language "cuda",
 binding "torch", entry point "csrc/binding.cpp::run".
