@@ -10,11 +10,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts")]
 
 from kernelkit import cli  # noqa: E402
+
+if TYPE_CHECKING:
+    from running.entries import Entry
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,7 +61,10 @@ def _run(args: argparse.Namespace) -> int:
         python=args.python,
         most_mb=args.most_mb,
     )
-    chosen = [entry for entry in corpus.entries if _wanted(entry, args)]
+    runnable = corpus.runnable(args.device)
+    chosen = [entry for entry in runnable if _wanted(entry, args)]
+    left = len(corpus.entries) - len(runnable)
+    cli.say(f"{left} entries need a GPU or Triton, which is not here" if left else "all can run")
     files = [name for name in corpus.malformed if _wanted_file(name, args)]
     found = []
     for finding in campaign.campaign(corpus, chosen, options, cli.say, keep=args.keep):
@@ -77,11 +84,9 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _wanted(entry: object, args: argparse.Namespace) -> bool:
-    on_cuda = args.device.startswith("cuda")
+def _wanted(entry: Entry, args: argparse.Namespace) -> bool:
     return (
-        (on_cuda or "cuda" not in entry.requires)
-        and (args.only is None or entry.id in args.only)
+        (args.only is None or entry.id in args.only)
         and (args.classes is None or entry.group in args.classes)
         and (not args.quick or entry.quick)
     )

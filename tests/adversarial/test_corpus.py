@@ -29,7 +29,9 @@ OPTIONS = Options(timeout=6.0, hang_s=25, memory_mb=128, seconds=1.0)
 ON_CUDA = [entry for entry in CORPUS.entries if "cuda" in entry.requires]
 FILES = ["mal_truncated", "mal_folder", "mal_content_surrogate", "mal_path_traversal",
          "mal_path_deep", "mal_name_surrogate", "mal_content_syntax", "mal_entry_no_symbol",
-         "mal_deep", "mal_not_utf8", "mal_duplicate", "mal_arity", "mal_pipe"]  # fmt: skip
+         "mal_deep", "mal_not_utf8", "mal_duplicate", "mal_arity", "mal_pipe",
+         "fault_workload_truncated", "fault_definition_truncated", "fault_blob_missing",
+         "fault_reference_nan"]  # fmt: skip
 
 
 def _run(corpus: Corpus, chosen: list[Entry], options: Options) -> list[Finding]:
@@ -44,12 +46,12 @@ def _assert_right(findings: list[Finding]) -> None:
 
 @pytest.mark.parametrize("group", ["control", "correctness", "timing", "environment"])
 def test_quick_part(group: str) -> None:
-    chosen = [e for e in CORPUS.entries if e.quick and e.group == group and not e.requires]
+    chosen = [e for e in CORPUS.runnable("cpu") if e.quick and e.group == group]
     _assert_right(_run(CORPUS, chosen, OPTIONS))
 
 
 def test_malformed_files_are_refused_alone() -> None:
-    assert set(FILES) <= set(malformed.names())
+    assert set(FILES) <= set(CORPUS.malformed)
     _assert_right(list(campaign.malformed(CORPUS, FILES, OPTIONS, print, keep=None)))
 
 
@@ -60,13 +62,27 @@ def test_on_cuda(entry: Entry) -> None:
     _assert_right(_run(CORPUS, [entry], options))
 
 
-def test_exploit_samples(exploit_samples: Path) -> None:
+SAMPLE_OPTIONS = Options(timeout=10.0, hang_s=25, memory_mb=128, seconds=1.0, most_mb=2.0)
+
+
+@pytest.mark.parametrize("group", ["control", "correctness", "timing", "environment"])
+def test_exploit_samples(exploit_samples: Path, group: str) -> None:
     corpus = entries.of_folder(exploit_samples)
-    chosen = [entry for entry in corpus.entries if "cuda" not in entry.requires]
-    options = Options(timeout=10.0, hang_s=25, memory_mb=128, seconds=1.0, most_mb=2.0)
-    _assert_right(_run(corpus, chosen, options))
-    found = campaign.malformed(corpus, corpus.malformed, options, print, keep=None)
+    chosen = [entry for entry in corpus.runnable("cpu") if entry.group == group]
+    _assert_right(_run(corpus, chosen, SAMPLE_OPTIONS))
+
+
+def test_malformed_exploit_samples(exploit_samples: Path) -> None:
+    corpus = entries.of_folder(exploit_samples)
+    found = campaign.malformed(corpus, corpus.malformed, SAMPLE_OPTIONS, print, keep=None)
     _assert_right(list(found))
+
+
+def test_exploit_samples_that_need_more(exploit_samples: Path) -> None:
+    corpus = entries.of_folder(exploit_samples)
+    runnable = corpus.runnable("cpu")
+    if left := [entry.id for entry in corpus.entries if entry not in runnable]:
+        pytest.skip(f"need a GPU or Triton: {', '.join(left)}")
 
 
 @pytest.mark.gpu

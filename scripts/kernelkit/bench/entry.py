@@ -148,8 +148,9 @@ class Entry:
         self.process, self.isolation, answer = start(
             session, self.solution, graph=session.settings.cuda_graph
         )
-        if not answer["ok"]:
-            self.final = Outcome(Status.COMPILE_ERROR, str(answer["error"])[:ERROR_CHARACTERS])
+        if answer["ok"] is not True:
+            text = str(answer.get("error", "no reason given"))[:ERROR_CHARACTERS]
+            self.final = Outcome(Status.COMPILE_ERROR, text)
             return self.final
         names = answer.get("setup")
         self.setup = [str(name) for name in names] if isinstance(names, list) else None
@@ -174,7 +175,11 @@ def start(
         isolation = process.ask("start", settings.timeout)
         if not isinstance(isolation, list):
             raise ServiceError(f"a solution's process did not start: {isolation}")
-        process.write_sources([(source.path, source.content) for source in solution.sources])
+        try:
+            process.write_sources([(source.path, source.content) for source in solution.sources])
+        except (OSError, ValueError) as error:
+            text = f"its files cannot be written: {getattr(error, 'strerror', None) or error}"
+            raise SolutionFailedError(Status.COMPILE_ERROR, text) from None
         caches.bring(solution, process, settings)
         answer = process.ask("load", settings.timeout, spec=solution.spec.to_json())
         if not isinstance(answer, dict) or "ok" not in answer:

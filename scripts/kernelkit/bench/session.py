@@ -172,9 +172,9 @@ class Session:
         """The control, with its process."""
         if self.control is None:
             process, _, answer = start(self, reference_solution(self.definition), graph=False)
-            if not answer["ok"]:
+            if answer["ok"] is not True:
                 process.kill()
-                raise FormatError(f"the reference does not load: {answer['error']}")
+                raise FormatError(f"the reference does not load: {answer.get('error')}")
             self.control = Control(self.evaluator.verifier, process, on_cuda=self.settings.on_cuda)
         return self.control
 

@@ -128,9 +128,11 @@ class Trial:
 
         Raises RefusedError, SolutionFailedError.
         """
-        filled = self.verifier.ask("fill", keys=[key])
-        if self.setup is not None and (filled["index_changed"] or not self.setups_ms):
-            self._setup()
+        if self.setup is not None:  # it must not see the values that the call will see
+            tables = self.verifier.ask("fill", keys=[key], tables_only=True)
+            if tables["index_changed"] or not self.setups_ms:
+                self._setup()
+        self.verifier.ask("fill", keys=[key])
         sample = self._cuda_sample() if self.settings.on_cuda else self._cpu_sample()
         self.outcome.calls += 1
         self._check(what, full=full)

@@ -47,7 +47,7 @@ def make_evaluation(
         status=outcome.status,
         environment=Environment(hardware=machine["hardware"], libs=machine["libs"]),
         timestamp=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        log=log[:LOG_CHARACTERS],
+        log=log.encode("utf-8", "replace").decode()[:LOG_CHARACTERS],
         correctness=correctness,
         performance=performance,
     )

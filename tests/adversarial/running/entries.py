@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus import malformed, sources
+from corpus import faults, malformed, sources
 from corpus.definitions import WORKLOADS
 
 HERE = Path(__file__).resolve().parents[1]
@@ -49,6 +50,13 @@ class Corpus:
     folder: Path | None = None  # of a corpus that lies as a dataset; None: ours, made when needed
     details: dict[str, Any] = field(default_factory=dict)
 
+    def runnable(self, device: str) -> list[Entry]:
+        """The entries that this device and these packages can run."""
+        lacking = set() if device.startswith("cuda") else {"cuda"}
+        if importlib.util.find_spec("triton") is None:
+            lacking.add("triton")
+        return [e for e in self.entries if not lacking & {*e.requires, e.language}]
+
     def entry(self, name: str) -> Entry:
         """The entry of that id."""
         return next(entry for entry in self.entries if entry.id == name)
@@ -60,7 +68,7 @@ def own() -> Corpus:
     paths = sources.ids()
     entries = [_own_entry(item, document, paths[item["id"]]) for item in document["entries"]]
     canaries = {name: (pair[0], pair[1]) for name, pair in document["canaries"].items()}
-    return Corpus(entries, canaries, malformed.names())
+    return Corpus(entries, canaries, [*malformed.names(), *faults.FAULTS])
 
 
 def _own_entry(item: dict[str, Any], document: dict[str, Any], path: Path) -> Entry:
@@ -92,12 +100,13 @@ def _workloads(definition: str, must: str, large: str) -> list[str]:
 def of_folder(folder: Path) -> Corpus:
     """A corpus that lies as a dataset with a manifest.json beside it."""
     document = json.loads((folder / "manifest.json").read_text())
-    entries = [_manifest_entry(item, document) for item in document["entries"]]
+    items = [*document["entries"], *document["controls"]]
+    entries = [_manifest_entry(item) for item in items]
     canaries = {name: (p["honest"], p["bad"]) for name, p in document["canaries"].items()}
     return Corpus(entries, canaries, [m["id"] for m in document["malformed"]], folder, document)
 
 
-def _manifest_entry(item: dict[str, Any], document: dict[str, Any]) -> Entry:
+def _manifest_entry(item: dict[str, Any]) -> Entry:
     expect = item["expect"]
     ends = () if expect["kind"] == "pass" else tuple(expect["sound_status"])
     if expect["kind"] == "reject":

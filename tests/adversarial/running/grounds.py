@@ -18,8 +18,9 @@ SCRIPTS = HERE.parents[3] / "scripts"
 class Grounds:
     """dataset, output, temporary folder, marks, and places that are watched."""
 
-    def __init__(self, folder: Path, *, hang_s: int, memory_mb: int) -> None:
+    def __init__(self, folder: Path, *, hang_s: int, memory_mb: int, on_cuda: bool = False) -> None:
         self.folder, self.hang_s, self.memory_mb = folder, hang_s, memory_mb
+        self.on_cuda = on_cuda
         self.dataset, self.output = folder / "dataset", folder / "output"
         self.temporary, self.marks = folder / "tmp", folder / "marks"
         self.places = folder / "places"
@@ -51,6 +52,7 @@ class Grounds:
             "EXPLOIT_CORPUS_MARKS": str(self.marks),
             "EXPLOIT_CORPUS_HANG_S": str(self.hang_s),
             "EXPLOIT_CORPUS_MEM_MB": str(self.memory_mb),
+            "TRITON_INTERPRET": "0" if self.on_cuda else "1",
             "OMP_NUM_THREADS": "1",  # threads that wait for each other make times erratic
         }
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus import definitions, malformed, sources
+from corpus import definitions, faults, malformed, sources
 from running.entries import Corpus, Entry
 from running.grounds import SCRIPTS, Grounds
 
@@ -92,8 +92,11 @@ def prepare(corpus: Corpus, entries: Sequence[Entry], grounds: Grounds, options:
 
 
 def add_malformed(corpus: Corpus, names: Sequence[str], grounds: Grounds) -> None:
-    """Put malformed files among the solutions."""
+    """Put malformed files among the solutions, and faults into the dataset."""
     for number, name in enumerate(names):
+        if name in faults.FAULTS:
+            faults.FAULTS[name](grounds.dataset)
+            continue
         folder = grounds.dataset / "solutions" / f"{number % 7:04d}m" / name
         folder.mkdir(parents=True)
         if corpus.folder is None:
@@ -145,10 +148,12 @@ def _read(grounds: Grounds, report: Path, *, on_cuda: bool) -> Ran:
 def _floors(grounds: Grounds, speed: float) -> dict[str, float]:
     """Milliseconds in which no device moves a workload's inputs and outputs once."""
     dataset = Dataset.open(grounds.dataset)
+    known = dataset.definitions()
+    lines = [loaded.value for loaded in dataset.load_workloads() if loaded.value is not None]
     return {
-        line.workload.uuid: _bytes(definition, line.workload.axes) / (speed * 1e12) * 1e3
-        for definition in dataset.definitions().values()
-        for line in dataset.workloads_of(definition)
+        line.workload.uuid: _bytes(known[line.definition], line.workload.axes) / (speed * 1e9)
+        for line in lines
+        if line.definition in known
     }
 
 

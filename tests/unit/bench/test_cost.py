@@ -344,7 +344,7 @@ def test_numbers_need_no_torch() -> None:
     scripts = Path(__file__).resolve().parents[3] / "scripts"
     code = (
         f"import sys; sys.path.insert(0, {str(scripts)!r})\n"
-        "from kernelkit.bench import ceilings, cost\n"
+        "from kernelkit.bench.limits import ceilings, cost\n"
         "from kernelkit.ops import gemm\n"
         "d = gemm.FAMILY.definition(64, 64)\n"
         "f = {'copy': ceilings.Figure(1.0, 'GB/s', '', 3, 0.0)}\n"

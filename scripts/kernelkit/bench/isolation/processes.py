@@ -106,6 +106,8 @@ class Nursery:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.count = 0
+        self.known: set[int] = set()  # the processes that it has made
+        self.replacing = threading.Lock()
         self.service = self._start()
 
     def _start(self) -> Service:
@@ -131,7 +133,8 @@ class Nursery:
         finally:
             other.close()
             os.close(writing)
-        return SolutionProcess(self.service, pid, folder, user, Channel(own), reading)
+        self.known.add(pid)
+        return SolutionProcess(self, pid, folder, user, Channel(own), reading)
 
     def _fork(self, order: dict[str, Any], other: socket.socket, writing: int) -> int:
         """The process's number. A nursery that is gone is replaced once."""
@@ -146,8 +149,10 @@ class Nursery:
                 if attempt == 2:
                     text = f"no process can be started: {service.last_words()} ({error})"
                     raise ServiceError(text) from None
-                service.stop()
-                self.service = self._start()
+                with self.replacing:
+                    if self.service is service:
+                        service.stop()
+                        self.service = self._start()
         raise AssertionError("unreachable")
 
     def stop(self) -> None:
@@ -161,7 +166,7 @@ class SolutionProcess:
     """One process that runs a solution: nothing it says is trusted."""
 
     def __init__(
-        self, nursery: Service, pid: int, folder: Path, user: int | None, channel: Channel,
+        self, nursery: Nursery, pid: int, folder: Path, user: int | None, channel: Channel,
         log: int,
     ) -> None:  # fmt: skip
         self.nursery, self.pid, self.folder, self.user = nursery, pid, folder, user
@@ -215,7 +220,7 @@ class SolutionProcess:
     def _watch(self) -> None:
         """While waiting: is it alive, running, and within its memory?"""
         try:
-            text = Path(f"/proc/{self.pid}/stat").read_text()
+            text = Path(f"/proc/{self.pid}/stat").read_bytes().decode("ascii", "replace")
         except OSError:
             raise ChannelClosedError("gone") from None
         state = text.rpartition(")")[2].split()[0]
@@ -230,8 +235,10 @@ class SolutionProcess:
             raise SolutionFailedError(Status.RUNTIME_ERROR, text)
 
     def _family(self) -> Iterator[int]:
-        """The process and all that descends from it."""
-        waiting = [self.pid]
+        """The process and all that descends from it; also processes that have left their parents:
+        these are the nursery's children now."""
+        strays = set(children(self.nursery.service.process.pid)) - self.nursery.known
+        waiting = [self.pid, *strays]
         while waiting:
             pid = waiting.pop()
             yield pid
@@ -271,12 +278,20 @@ def kill_all(processes: list[SolutionProcess]) -> None:
     swept: dict[str, Any] = {"codes": {}, "leftovers": 0, "alive": 0}
     with contextlib.suppress(ServiceError):
         users = [process.user for process in living if process.user is not None]
-        swept = living[0].nursery.ask("sweep", pids=[p.pid for p in living], users=users)
+        swept = living[0].nursery.service.ask("sweep", pids=[p.pid for p in living], users=users)
     for process in living:
         process.ended = {**swept, "code": swept["codes"].get(str(process.pid))}
         process.channel.close()
         process.printed.close()
-        shutil.rmtree(process.folder, ignore_errors=True)
+        remove(process.folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, however deep: what Python cannot, the system's rm can."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        subprocess.run(["rm", "-rf", str(folder)], check=False, capture_output=True)
 
 
 class SolutionFailedError(Exception):

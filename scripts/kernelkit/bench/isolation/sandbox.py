@@ -117,6 +117,6 @@ def restrict(folder: Path) -> list[str]:
     if abi:
         names.append(f"landlock ABI {abi}")
     own_user = os.geteuid() >= NOBODY
-    if seccomp.install(allow_signals=own_user or abi >= 6):
+    if seccomp.install(allow_signals=own_user or abi >= 6, own_user=own_user):
         names.append("seccomp")
     return names

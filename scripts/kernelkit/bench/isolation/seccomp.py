@@ -25,15 +25,19 @@ MACHINES = {
     "x86_64": (0xC000003E, {
         "socket": 41, "kill": 62, "ptrace": 101, "tkill": 200, "rt_sigqueueinfo": 129,
         "process_vm_readv": 310, "process_vm_writev": 311, "pidfd_send_signal": 424,
-        "pidfd_getfd": 438,
+        "pidfd_getfd": 438, "connect": 42, "prlimit64": 302, "setpriority": 141,
+        "sched_setaffinity": 203, "sched_setscheduler": 144, "sched_setparam": 142,
     }),
     "aarch64": (0xC00000B7, {
         "socket": 198, "kill": 129, "ptrace": 117, "tkill": 130, "rt_sigqueueinfo": 138,
         "process_vm_readv": 270, "process_vm_writev": 271, "pidfd_send_signal": 424,
-        "pidfd_getfd": 438,
+        "pidfd_getfd": 438, "connect": 203, "prlimit64": 261, "setpriority": 140,
+        "sched_setaffinity": 122, "sched_setscheduler": 119, "sched_setparam": 118,
     }),
 }  # fmt: skip
-REFUSED = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd")
+# connect: Landlock does not know Unix sockets that lie as files elsewhere.
+REFUSED = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "connect")
+OTHERS = ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam")
 SIGNALS = ("kill", "tkill", "rt_sigqueueinfo", "pidfd_send_signal")
 
 Instruction = tuple[int, int, int, int]
@@ -43,15 +47,18 @@ class _Program(ctypes.Structure):
     _fields_ = [("count", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def install(*, allow_signals: bool) -> bool:
+def install(*, allow_signals: bool, own_user: bool = False) -> bool:
     """Put the filter on this process and its children. False where the kernel has none.
 
-    Without `allow_signals`, a process can signal itself only.
+    Without `allow_signals`, a process can signal itself only. Without a user of its own, it can
+    change limits and priorities of itself only: other processes of the user are not its.
     """
     machine = MACHINES.get(platform.machine())
     if not sys.platform.startswith("linux") or machine is None:
         return False
-    code = b"".join(struct.pack("HBBI", *step) for step in program(*machine, allow_signals))
+    code = b"".join(
+        struct.pack("HBBI", *step) for step in program(*machine, allow_signals, own_user)
+    )
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
@@ -59,7 +66,9 @@ def install(*, allow_signals: bool) -> bool:
     return library.prctl(PR_SET_SECCOMP, MODE_FILTER, ctypes.byref(made), 0, 0) == 0
 
 
-def program(architecture: int, numbers: dict[str, int], allow_signals: bool) -> list[Instruction]:
+def program(
+    architecture: int, numbers: dict[str, int], allow_signals: bool, own_user: bool = True
+) -> list[Instruction]:
     """The filter's instructions (code, jump if true, jump if false, constant)."""
     refuse = (RETURN, 0, 0, ERRNO | errno.EPERM)
     steps: list[Instruction] = [
@@ -77,13 +86,15 @@ def program(architecture: int, numbers: dict[str, int], allow_signals: bool) -> 
     for left, family in enumerate(reversed(families)):
         test.insert(1, (EQUAL, left + 1, 0, family))
     steps += [(EQUAL, 0, len(test) + 2, numbers["socket"]), *test, (RETURN, 0, 0, ALLOW), refuse]
-    if not allow_signals:
-        for name in SIGNALS:
-            own = [
-                (LOAD, 0, 0, FIRST_ARGUMENT),
-                (EQUAL, 1, 0, os.getpid()),
-                refuse,
-                (RETURN, 0, 0, ALLOW),
-            ]
-            steps += [(EQUAL, 0, len(own), numbers[name]), *own]
+    guarded = [(name, 0) for name in SIGNALS] if not allow_signals else []
+    guarded += [] if own_user else [*((name, 0) for name in OTHERS), ("setpriority", 1)]
+    for name, argument in guarded:  # a process, or zero for oneself
+        own = [
+            (LOAD, 0, 0, FIRST_ARGUMENT + 8 * argument),
+            (EQUAL, 2, 0, os.getpid()),
+            (EQUAL, 1, 0, 0),
+            refuse,
+            (RETURN, 0, 0, ALLOW),
+        ]
+        steps += [(EQUAL, 0, len(own), numbers[name]), *own]
     return [*steps, (RETURN, 0, 0, ALLOW)]

@@ -28,7 +28,6 @@ SWEEP_SECONDS = 10.0
 def main(descriptor: int) -> None:
     """Serve requests on the socket `descriptor` until it closes."""
     process_control(PR_SET_CHILD_SUBREAPER, 1)
-    process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the orchestrator's to handle
     worker.preload()
     zygote = Zygote(Channel(socket.socket(fileno=descriptor)))

@@ -63,6 +63,13 @@ class Slots:
         used[:, : self.cut].copy_(image)
         used[:, self.cut :].copy_(self.poisons[self.round])
 
+    def write_integers(self, image: torch.Tensor) -> None:
+        """Write the integer tensors of an image's first slot; all else stays as it was."""
+        for name, value in self.inputs(image, 0).items():
+            if not value.dtype.is_floating_point:
+                place = self.layout.inputs[name]
+                self.arena[0, place.offset : place.end].copy_(image[0, place.offset : place.end])
+
     def results(self, count: int) -> torch.Tensor:
         """The second parts of the first slots, as they are: a view."""
         return self.arena[:count, self.cut :]

@@ -16,7 +16,6 @@ from kernelkit.bench import device as devices
 from kernelkit.bench.clock import timing
 from kernelkit.bench.isolation.arena import HostMemory, lay_out
 from kernelkit.bench.isolation.channel import Channel, serve
-from kernelkit.bench.isolation.zygote import PR_SET_PDEATHSIG, process_control
 from kernelkit.bench.judge import rules
 from kernelkit.bench.judge.compare import Verdict
 from kernelkit.bench.judge.contents import Contents
@@ -37,7 +36,6 @@ KEPT_SHARE = 0.2  # of the device's free memory, for expected outputs
 
 def main(descriptor: int) -> None:
     """Serve requests on the socket `descriptor` until it closes."""
-    process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     verifier = Verifier()
     serve(Channel(socket.socket(fileno=descriptor)), {
@@ -146,9 +144,11 @@ class Verifier:
         self.slots = Slots(self.raw, self.layout)
         return True
 
-    def fill(self, keys: list[str], gated: bool = False) -> dict[str, Any]:
+    def fill(
+        self, keys: list[str], gated: bool = False, tables_only: bool = False
+    ) -> dict[str, Any]:
         """Write the contents of a call to each of the first slots, poison their outputs, empty the
-        cache; `gated`: when the gate opens.
+        cache; `gated`: when the gate opens; `tables_only`: integer tensors alone, for a set-up.
 
         Returns whether index contents differ from those of the slot before.
         """
@@ -159,7 +159,10 @@ class Verifier:
             self.gate.prepare(self._write, self.slots.results(len(keys)))
             return {"index_changed": False}
         self._wait()  # a batch that was broken off may still be under way
-        self._write()
+        if tables_only:
+            self.slots.write_integers(self.image)
+        else:
+            self._write()
         self._wait()
         same = all(
             n in before and same_bytes(before[n], self.current[n])

@@ -13,7 +13,11 @@ from kernelkit.solutions.check import target
 
 if TYPE_CHECKING:
     from kernelkit.dataset.definition import Definition
+    from kernelkit.solutions.doctor.cases import Case
     from kernelkit.solutions.doctor.report import Diagnosis
+
+
+SMALL_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,20 @@ def consult(dataset: Dataset, request: Request) -> Diagnosis:
     if request.workload is not None:
         named = cases.workload_cases(dataset, definition, request.workload, request.device)
         chosen = [*named, *chosen]
+    _few_threads(chosen, request.device)
     assert solution.spec is not None
     sources = solution.sources_for(definition)
     job = Job(definition, solution.spec, sources, request.device, request.timeout)
     return examine.examine(job, chosen, solution.name, request.seconds)
+
+
+def _few_threads(chosen: list[Case], device: str) -> None:
+    """One thread where tensors are tiny: they would only wait for the others."""
+    import torch
+
+    tensors = (v for case in chosen for v in case.inputs.values() if hasattr(v, "nbytes"))
+    if device == "cpu" and sum(tensor.nbytes for tensor in tensors) < SMALL_BYTES:
+        torch.set_num_threads(1)
 
 
 def _solution(path: Path) -> target.Target:

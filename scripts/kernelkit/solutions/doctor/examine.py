@@ -107,18 +107,20 @@ def _examine_values(
     job: Job, cases: Sequence[Case], session: Session, outputs: dict[str, Tensors],
     diagnosis: Diagnosis, seconds: float,
 ) -> None:  # fmt: skip
-    observations = []
+    observations, default = [], "passed"
     for case in cases:
         if case.name in outputs and outputs[case.name]:
             seen, text = observe(job.definition, case, outputs[case.name])
             if case.name == DEFAULT:
-                diagnosis.notes += [] if text == "passed" else [DEFAULT_NOTE]
+                default = text
                 continue
             observations += seen
             mended = ", its form mended" if case.name in diagnosis.mended else ""
             diagnosis.calls[case.name] = text + mended
         elif case.name in session.answers:
             diagnosis.calls[case.name] = _why_none(session.answers[case.name])
+    if default != "passed" and not any(o.failed for o in observations):
+        diagnosis.notes.append(DEFAULT_NOTE)
     found = repeats.findings(job, cases, session, outputs, observations)
     diagnosis.findings += found
     if any(f.cause in repeats.DECISIVE for f in found):

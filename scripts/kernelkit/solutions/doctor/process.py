@@ -116,11 +116,16 @@ def _forms(case: Case) -> list[tuple[list[int], str]]:
 
 
 def execute(folder: Path, job: Job) -> int | None:
-    """The exit code of the process, None where it was ended at its limit. Its group is ended."""
+    """The exit code of the process, None where it was ended at its limit. Its group is ended.
+
+    On a CPU it has as many threads as this process (consult: one for tiny tensors)."""
+    import torch
+
     path = os.pathsep.join(filter(None, [str(_SCRIPTS), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     if job.device == "cpu":
         environment |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
     with open(folder / "said.txt", "wb") as said:
         process = subprocess.Popen(
             [sys.executable, "-c", _CHILD, str(folder)],

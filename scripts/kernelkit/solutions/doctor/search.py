@@ -199,11 +199,14 @@ class Search:
         return self._finding(equal[0], equal[1:])
 
     def _claims(self, observations: Sequence[Observation]) -> Iterator[Candidate]:
+        screened = self._screened(observations)
         for claim in outputs.claims(self.definition, observations, self.inputs):
-            fitted = fit(observations, claim.hypotheses(observations))
+            fitted = fit(screened, claim.hypotheses(screened))
             self._remember(claim.cause, fitted)
             if fitted.explains(self.needed):
-                yield Candidate(claim.cause, claim.meaning, claim.change, claim.evidence, fitted)
+                whole = fit(observations, claim.hypotheses(observations))
+                if whole.explains(self.needed):
+                    yield Candidate(claim.cause, claim.meaning, claim.change, claim.evidence, whole)
 
     def _mutants(self, observations: Sequence[Observation]) -> Iterator[Candidate]:
         screened = self._screened(observations)
