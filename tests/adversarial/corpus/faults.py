@@ -46,7 +46,7 @@ def _reference(dataset: Path, body: str) -> None:
     (folder / f"{name}.json").write_text(json.dumps(whole))
     lines = dataset / LINES.with_name(f"{name}.jsonl")
     lines.write_text(_workload(name, {"type": "random"}))
-    solution = dataset / "solutions" / "0000f" / "fault.json"
+    solution = dataset / "solutions" / "00000f" / "fault.json"
     solution.parent.mkdir(parents=True)
     solution.write_text(json.dumps(document("fault", definition=name)))
 

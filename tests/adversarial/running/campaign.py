@@ -1,9 +1,9 @@
 """A corpus run in few calls of the evaluator; what goes wrong is tried again by itself.
 
-Entries of one definition and the same workloads share a call. If the call itself has a fault (the
-evaluator crashed, a process is left, a mark was made) its entries are run again in halves, until
-the one at fault is found. An entry whose own result is wrong may have suffered from a busy machine:
-it is wrong if calls with nothing else in them find the same.
+Entries share a call, those of one definition only where their workloads are the same. If the call
+itself has a fault (the evaluator crashed, a process is left, a mark was made) its entries are run
+again in halves, until the one at fault is found. An entry whose own result is wrong may have
+suffered from a busy machine: it is wrong if calls with nothing else in them find the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from running.grounds import Grounds
 from running.judging import Finding, judge
 from running.trial import Options, Ran
 
-TOGETHER = 24  # entries in a call
 START_SECONDS = 60.0  # of the evaluator, on a busy machine
 ENTRY_SECONDS = 25.0  # of an entry with its controls, beside its own limits
 AGAIN = 2
@@ -31,7 +30,7 @@ def campaign(
     corpus: Corpus, entries: Sequence[Entry], options: Options, say: Say, *, keep: Path | None
 ) -> Iterator[Finding]:
     """Findings of all entries, as they come."""
-    for group in groups(entries):
+    for group in groups(entries, options.together):
         yield from _group(corpus, group, options, say, keep)
 
 
@@ -64,14 +63,25 @@ def _again(
     return finding
 
 
-def groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """Entries that share a call."""
-    shared: dict[tuple[object, ...], list[Entry]] = {}
+def groups(entries: Sequence[Entry], most: int) -> Iterator[list[Entry]]:
+    """Entries that share a call, at most so many. What is only reported goes by itself."""
+    calls: list[dict[str, tuple[str, ...]]] = []  # definition -> workloads
+    members: list[list[Entry]] = []
     for entry in entries:
-        shared.setdefault((entry.definition, entry.workloads, entry.group), []).append(entry)
-    for group in shared.values():
-        for first in range(0, len(group), TOGETHER):
-            yield group[first : first + TOGETHER]
+        if entry.must == "policy":
+            yield [entry]
+            continue
+        for call, group in zip(calls, members, strict=True):
+            same = call.get(entry.definition, entry.workloads) == entry.workloads
+            if same and len(group) < most and bool(entry.workloads) == bool(group[0].workloads):
+                break
+        else:
+            call, group = {}, []
+            calls.append(call)
+            members.append(group)
+        call[entry.definition] = entry.workloads
+        group.append(entry)
+    yield from members
 
 
 def _attempt(
@@ -80,16 +90,18 @@ def _attempt(
     with _Grounds(options, keep) as grounds:
         trial.prepare(corpus, group, grounds, options)
         limits = 2 * options.timeout + ENTRY_SECONDS
+        workloads = list(dict.fromkeys(uuid for entry in group for uuid in entry.workloads))
         ran = trial.run(
-            grounds, options, workloads=group[0].workloads,
+            grounds, options, workloads=workloads,
             seconds=START_SECONDS + len(group) * max(1, len(group[0].workloads)) * limits,
         )  # fmt: skip
-        forbidden = grounds.found_marks()
-        for entry in group:
-            if entry.forbidden is not None:
-                forbidden &= {*entry.forbidden}
-        ran.faults += [f"mark {name}" for name in sorted(forbidden)]
-        return ran, [judge(corpus, entry, ran) for entry in group]
+        ran.faults += [
+            f"mark {name}"
+            for name in sorted(grounds.found_marks())
+            if any(entry.forbidden is None or name in entry.forbidden for entry in group)
+        ]
+        after = trial.followed(group, options.every)
+        return ran, [judge(entry, ran, after[entry.id]) for entry in group]
 
 
 def malformed(
@@ -101,7 +113,10 @@ def malformed(
         names = [name for name in names if name not in one_each]
         for name in one_each:
             yield from malformed(corpus, [name], options, say, keep=keep)
-    finding = _with_files(corpus, names, options, keep)
+    for _ in range(1 if len(names) > 1 else 1 + AGAIN):
+        finding = _with_files(corpus, names, options, keep)
+        if finding.right:
+            break
     if finding.right or len(names) == 1:
         yield from (Finding(name, "refuse", finding.faults, finding.seen) for name in names)
         return
@@ -123,7 +138,7 @@ def _with_files(
         trial.add_malformed(corpus, names, grounds)
         seconds = START_SECONDS + len(names) * 5 + 4 * options.timeout
         ran = trial.run(grounds, options, workloads=[uuid, faults.UUID], seconds=seconds)
-        finding = judge(corpus, honest, ran)
+        finding = judge(honest, ran, honest.id)
         finding.faults += [*ran.faults, *(f"mark {name}" for name in grounds.found_marks())]
         ours = {honest.id, honest.id + trial.AFTER, honest.id + trial.BAD,
                 f"{honest.id}__control", f"{trial.BEFORE}_{definition}"}  # fmt: skip

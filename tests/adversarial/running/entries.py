@@ -92,9 +92,7 @@ def _workloads(definition: str, must: str, large: str) -> list[str]:
     small = [name for name in WORKLOADS[definition] if name != large] or [large]
     if must == "no_credit":
         return [large]
-    if must == "pass":
-        return small
-    return small[-1:] if must == "reject" else small[:1]
+    return small if must == "pass" else small[-1:]
 
 
 def of_folder(folder: Path) -> Corpus:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from running.entries import Corpus, Entry
+from running.entries import Entry
 from running.grounds import printed_marks
 from running.trial import AFTER, BAD, BEFORE, Ran
 
-SLOWER, SLOWER_MS = 3.0, 3.0  # a control that follows is slower if by both
+SLOWER, SLOWER_MS = 5.0, 10.0  # a control that follows is slower if by both
 
 
 @dataclass
@@ -30,12 +30,16 @@ class Finding:
         return not self.faults
 
 
-def judge(corpus: Corpus, entry: Entry, ran: Ran) -> Finding:
-    """One entry of a call in which it may have been among others."""
+def judge(entry: Entry, ran: Ran, followed: str) -> Finding:
+    """One entry of a call in which it may have been among others.
+
+    `followed`: the entry after which the next controls come.
+    """
     statuses = {name: str(e["status"]) for name, e in ran.traces.get(entry.id, {}).items()}
     finding = Finding(entry.id, entry.must, seen=_seen(ran, entry))
+    if missing := [name for name in entry.workloads or [entry.timing] if name not in statuses]:
+        finding.faults.append(f"no trace on {', '.join(map(str, missing))}")
     if not statuses:
-        finding.faults.append("no trace")
         return finding
     if entry.must == "policy":
         marks = printed_marks(ran.logs(entry.id))
@@ -44,11 +48,11 @@ def judge(corpus: Corpus, entry: Entry, ran: Ran) -> Finding:
     finding.faults += _wrong_ends(entry, statuses)
     if entry.must == "no_credit":
         finding.faults += _credit(entry, ran)
-    finding.faults += _too_fast(ran, [entry.id, entry.id + AFTER])
+    finding.faults += _too_fast(ran, [entry.id, followed + AFTER])
     marks = printed_marks(ran.logs(entry.id))
     forbidden = marks if entry.forbidden is None else marks & {*entry.forbidden}
     finding.faults += [f"mark {name}" for name in sorted(forbidden)]
-    finding.faults += _controls(corpus, entry, ran)
+    finding.faults += _controls(entry, ran, followed)
     return finding
 
 
@@ -95,10 +99,10 @@ def _too_fast(ran: Ran, solutions: list[str]) -> Iterator[str]:
                 yield f"{solution}: {latency:.3g} ms on {workload}; its bytes need {floor:.3g} ms"
 
 
-def _controls(corpus: Corpus, entry: Entry, ran: Ran) -> Iterator[str]:
+def _controls(entry: Entry, ran: Ran, followed: str) -> Iterator[str]:
     """The controls that come next: the honest one as before, the known-bad one refused."""
     for workload in ran.traces[entry.id]:
-        honest = ran.evaluation(entry.id + AFTER, workload)
+        honest = ran.evaluation(followed + AFTER, workload)
         if honest is None or honest["status"] != "PASSED":
             status = honest["status"] if honest else "no trace"
             yield f"the honest control next has {status} on {workload}: {_reason(honest)}"
@@ -107,7 +111,7 @@ def _controls(corpus: Corpus, entry: Entry, ran: Ran) -> Iterator[str]:
         after = float(honest["performance"]["latency_ms"])
         if before is not None and after > max(SLOWER * before, before + SLOWER_MS):
             yield f"the honest control next takes {after:.3g} ms on {workload}, before {before:.3g}"
-        bad = ran.evaluation(entry.id + BAD, workload)
+        bad = ran.evaluation(followed + BAD, workload)
         if bad is None or bad["status"] == "PASSED":
             yield f"the known-bad control next has {bad['status'] if bad else 'no trace'}"
 

@@ -22,6 +22,7 @@ from kernelkit.dataset.store import Dataset
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
 BEFORE = "honest__before"
+BLOCK = 1000  # positions of a definition
 TB_PER_S = {"cpu": 1.0, "cuda": 20.0}  # more than any memory gives
 AFTER, BAD = "__honest", "__bad"  # suffixes of the controls that follow an entry
 
@@ -40,6 +41,8 @@ class Options:
     memory_mb: int = 256
     most_mb: float = 0.0  # of a workload's tensors, in a corpus that is not ours; 0: as they are
     python: str = sys.executable
+    together: int = 24  # entries in a call of the evaluator
+    every: int = 1  # controls come after so many entries of a definition
 
 
 @dataclass
@@ -75,20 +78,32 @@ def prepare(corpus: Corpus, entries: Sequence[Entry], grounds: Grounds, options:
             shutil.copytree(corpus.folder / part, grounds.dataset / part)
         if options.most_mb:
             _shrink(grounds.dataset, options.most_mb)
-    position = 0
-    for name in sorted(names):
+    controls = followed(entries, options.every)
+    for block, name in enumerate(sorted(names)):
         honest, bad = corpus.canaries[name]
-        _put(grounds, position, _document(corpus, name, honest, grounds), f"{BEFORE}_{name}")
-        for entry in (entry for entry in entries if entry.definition == name):
-            position += 1
-            place = (corpus, name)
-            _put(grounds, position, _document(*place, entry.id, grounds), entry.id)
+        first = block * BLOCK
+        _put(grounds, first, _document(corpus, name, honest, grounds), f"{BEFORE}_{name}")
+        own = [entry for entry in entries if entry.definition == name]
+        for position, entry in enumerate(own, first + 1):
+            _put(grounds, position, _document(corpus, name, entry.id, grounds), entry.id)
             if entry.must == "no_credit" and entry.control:
-                document = _document(*place, entry.control, grounds)
+                document = _document(corpus, name, entry.control, grounds)
                 _put(grounds, position, document, f"{entry.id}__control")
-            _put(grounds, position, _document(*place, honest, grounds), entry.id + AFTER)
-            _put(grounds, position, _document(*place, bad, grounds), entry.id + BAD)
-        position += 1
+            if controls[entry.id] == entry.id:
+                document = _document(corpus, name, honest, grounds)
+                _put(grounds, position, document, entry.id + AFTER)
+                _put(grounds, position, _document(corpus, name, bad, grounds), entry.id + BAD)
+
+
+def followed(entries: Sequence[Entry], every: int) -> dict[str, str]:
+    """For each entry the one after which its controls come: it, or a later one."""
+    found: dict[str, str] = {}
+    for name in {entry.definition for entry in entries}:
+        own = [entry.id for entry in entries if entry.definition == name]
+        for first in range(0, len(own), every):
+            block = own[first : first + every]
+            found.update(dict.fromkeys(block, block[-1]))
+    return found
 
 
 def add_malformed(corpus: Corpus, names: Sequence[str], grounds: Grounds) -> None:
@@ -97,7 +112,7 @@ def add_malformed(corpus: Corpus, names: Sequence[str], grounds: Grounds) -> Non
         if name in faults.FAULTS:
             faults.FAULTS[name](grounds.dataset)
             continue
-        folder = grounds.dataset / "solutions" / f"{number % 7:04d}m" / name
+        folder = grounds.dataset / "solutions" / f"{number % 7:05d}m" / name
         folder.mkdir(parents=True)
         if corpus.folder is None:
             malformed.write(name, folder)
@@ -243,7 +258,7 @@ def solution(
 
 def _put(grounds: Grounds, position: int, document: dict[str, Any], name: str) -> None:
     """Write a solution under a new name; files are read in the order of `position` and `name`."""
-    folder = grounds.dataset / "solutions" / f"{position:04d}"
+    folder = grounds.dataset / "solutions" / f"{position:05d}"
     folder.mkdir(parents=True, exist_ok=True)
     order = {BAD: "4", AFTER: "3", "__control": "2"}
     number = next((n for suffix, n in order.items() if name.endswith(suffix)), "1")

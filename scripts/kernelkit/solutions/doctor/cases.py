@@ -38,6 +38,7 @@ MORE = {
 MORE_TOKENS = 149  # of all requests together, in a paged cache
 TOP_K = (3, 1, 2, 5, 8, 20)
 TOP_P = (0.5, 0.9, 0.3, 0.7, 0.15, 0.95)
+LEAST_PAIRS = 6  # of a token and an expert at hand, on the average
 INDEXER_FACTOR = 3  # candidates for each slot that an indexer chooses
 
 
@@ -76,7 +77,7 @@ def small_cases(definition: Definition, given: Mapping[str, int], device: str) -
     axes = small_axes(definition, given)
     large = input_bytes(definition, axes) > MOST_BYTES
     if large and definition.op_type == "moe" and not given:
-        axes["seq_len"] = 1  # fewer experts to dequantise
+        axes["seq_len"] = _few_tokens(definition)  # fewer experts to dequantise
     first = make(definition, "small", axes, SEED, device)
     yield first
     if not large:
@@ -95,6 +96,14 @@ def small_cases(definition: Definition, given: Mapping[str, int], device: str) -
         yield Case(f"probe_{name}", {n: inputs[n] for n in definition.inputs}, axes)
     if definition.op_type == "sampling":
         yield filters_case(definition, device)
+
+
+def _few_tokens(definition: Definition) -> int:
+    """As few tokens as reach a handful of the experts at hand."""
+    sizes = definition.const_axes
+    held, total = sizes.get("num_local_experts", 0), sizes.get("num_experts", 0)
+    share = held / total if held and total else 1.0
+    return max(1, round(LEAST_PAIRS / (sizes["top_k"] * share)))
 
 
 def edge_inputs(definition: Definition, inputs: Inputs) -> Inputs:

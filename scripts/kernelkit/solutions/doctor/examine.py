@@ -119,6 +119,7 @@ def _examine_values(
             diagnosis.calls[case.name] = text + mended
         elif case.name in session.answers:
             diagnosis.calls[case.name] = _why_none(session.answers[case.name])
+    diagnosis.notes += _untested(observations)
     if default != "passed" and not any(o.failed for o in observations):
         diagnosis.notes.append(DEFAULT_NOTE)
     found = repeats.findings(job, cases, session, outputs, observations)
@@ -143,6 +144,12 @@ def _explain(
     diagnosis.facts = search.facts()
     if not search.explained:
         diagnosis.next_test = search.next_test()
+
+
+def _untested(observations: Sequence[Observation]) -> list[str]:
+    """Outputs whose right values are zero in all cases: nothing can be seen by them."""
+    zero = {o.name for o in observations} - {o.name for o in observations if bool(o.want.any())}
+    return [f"{name} is zero in all cases: give larger --axes to test it" for name in sorted(zero)]
 
 
 def _why_none(answer: Answer) -> str:
