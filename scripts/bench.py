@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kernelkit import cli
 from kernelkit.bench import options
@@ -18,7 +17,6 @@ from kernelkit.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
     from kernelkit.bench.selection import Plan
-    from kernelkit.bench.settings import Settings
     from kernelkit.bench.tools.profile_ncu import ProfileReport
     from kernelkit.dataset.store import Dataset
     from kernelkit.dataset.trace import Trace
@@ -29,45 +27,11 @@ EXAMPLES = """examples:
   python scripts/bench.py --dataset DIR --solutions mine --baseline theirs --device cuda:0"""
 
 
-# fmt: off
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__, examples=EXAMPLES)
-    add = parser.add_argument
-    add("--dataset", type=Path, required=True, metavar="DIR", help="the dataset")
-    add("--definitions", type=cli.names, metavar="A,B", help="only these")
-    add("--op-types", type=cli.names, metavar="A,B", help="only these op types")
-    add("--solutions", type=cli.names, metavar="A,B", help="only these solutions")
-    add("--workloads", type=options.workloads, metavar="N|UUID,..",
-        help="of each definition, the first N workloads, or those of these uuids")
-    add("--device", help="cpu, cuda, cuda:N, or all GPUs (default: cuda if there is one)")
-    add("--warmup-runs", type=options.positive_int, default=10, metavar="N",
-        help="untimed calls before the timed ones (default: 10)")
-    add("--iterations", type=options.positive_int, default=50, metavar="N",
-        help="most timed calls of a trial (default: 50; fewer once the median is known to 1 %%)")
-    add("--num-trials", type=options.positive_int, default=3, metavar="N",
-        help="trials, each with inputs of its own (default: 3)")
-    add("--max-seconds-per-workload", type=options.seconds, default=10.0, metavar="S",
-        help="stop timing a workload after this (default: 10)")
-    add("--timeout", type=options.seconds, default=300.0, metavar="S",
-        help="most time for a build, and for a call (default: 300)")
-    add("--rtol", type=options.not_negative, help="in place of the op type's")
-    add("--atol", type=options.not_negative, help="in place of the op type's")
-    add("--required-matched-ratio", type=options.fraction, metavar="R",
-        help="share of elements that must match, in place of the op type's")
-    add("--seed", type=int, help="of the inputs (default: drawn anew; the trace tells it)")
-    add("--baseline", metavar="SOLUTION", help="also show the speedup against this solution")
-    add("--cuda-graph", action="store_true", help="time the replay of a CUDA graph of the call")
-    add("--engine", choices=("kernelkit", "flashinfer-bench"), default="kernelkit",
-        help="who evaluates (default: kernelkit)")
-    add("--resume", action="store_true",
-        help="skip pairs that have a trace of the same solution and kind of device")
-    add("--profile", action="store_true",
-        help="afterwards, say with Nsight Compute what holds each passed solution back")
-    add("--output", type=Path, metavar="DIR", help="write traces there (default: the dataset)")
-    add("--dry-run", action="store_true", help="show what would run")
+    options.add_to(parser)
     return parser
-# fmt: on
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,25 +61,12 @@ def _run(args: argparse.Namespace) -> int:
     if args.dry_run:
         _show_plan(args, plan)
         return EXIT_OK
-    found = run(dataset, plan, _settings(args), chosen, target, args.engine)
+    found = run(dataset, plan, options.settings_of(args), chosen, target, args.engine)
     done = list(cli.progress(found, what="running", total=plan.pairs))
     traces = [item for item in done if isinstance(item, Trace)]
     errors = [*plan.refused, *(item for item in done if isinstance(item, str))]
     profiles = profiling.profile(dataset, plan, traces, chosen[0]) if args.profile else {}
     return _report(args, dataset, target, traces, errors, profiles)
-
-
-def _settings(args: argparse.Namespace) -> Settings:
-    from kernelkit.bench.settings import Settings
-
-    asked = {"rtol": args.rtol, "atol": args.atol, "matched_ratio": args.required_matched_ratio}
-    seed: dict[str, Any] = {"seed": args.seed, "seed_is_drawn": False}
-    return Settings(
-        warmup=args.warmup_runs, iterations=args.iterations, trials=args.num_trials,
-        timeout=args.timeout, cuda_graph=args.cuda_graph, max_seconds=args.max_seconds_per_workload,
-        tolerance={name: value for name, value in asked.items() if value is not None},
-        **(seed if args.seed is not None else {}),
-    )  # fmt: skip
 
 
 def _show_plan(args: argparse.Namespace, plan: Plan) -> None:

@@ -158,7 +158,8 @@ def test_a_wrong_solution_fails(evaluator: Evaluator) -> None:
 
 
 def test_a_device_fault_stays_in_its_process(evaluator: Evaluator) -> None:
-    text = "import torch\ndef run(x, w):\n    return x[torch.full((3,), 10**6, device=x.device)]\n"
+    index = "torch.full((len(x),), 10**6, device=x.device)"  # far outside: the device asserts
+    text = f"import torch\ndef run(x, w):\n    return x[{index}]\n"
     assert _evaluate(evaluator, _solution(text)).status is Status.RUNTIME_ERROR
     assert _evaluate(evaluator, _solution(VALUE)).status is Status.PASSED
 

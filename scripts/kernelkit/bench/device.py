@@ -29,7 +29,7 @@ def choose(asked: str | None) -> list[str]:
         )
     if asked == "cpu":
         return ["cpu"]
-    count = _gpu_count()
+    count = gpu_count()
     if asked is None:
         return ["cuda:0" if count else "cpu"]
     number = int(asked.partition(":")[2] or 0)
@@ -40,7 +40,7 @@ def choose(asked: str | None) -> list[str]:
     return [f"cuda:{n}" for n in range(count)] if asked == "all" else [f"cuda:{number}"]
 
 
-def _gpu_count() -> int:
+def gpu_count() -> int:
     """How many GPUs the CUDA driver shows. Asked in a short-lived process, without torch."""
     code = (
         "import ctypes; n = ctypes.c_int(); d = ctypes.CDLL('libcuda.so.1')\n"

@@ -183,6 +183,8 @@ class Session:
             "warmup": 2, "iterations": self.settings.iterations,
             "max_seconds": self.settings.max_seconds / 3,
         }  # fmt: skip
+        if self.control is not None and not self.settings.on_cuda:
+            return self.control.time_reference(**settings).to_json()
         return self.evaluator.verifier.ask("time_reference", settings=settings)
 
 

@@ -14,9 +14,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kernelkit import places
 from kernelkit.dataset.definition import Definition
 from kernelkit.errors import MissingDependencyError
 
@@ -31,14 +31,13 @@ SECONDS = 60.0
 MOST_BYTES = 2 << 30  # inputs and outputs of one definition
 START_SECONDS = 60.0  # importing torch on a busy machine
 READY = "ready\n"
-_SCRIPTS = Path(__file__).resolve().parents[2]
 
 
 class Worker:
     """The process, a line of JSON in, a line of JSON out."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(_SCRIPTS), "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, "PYTHONPATH": str(places.LIBRARY), "CUDA_VISIBLE_DEVICES": ""}
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from kernelkit.bench.smoke import serve; serve()"],
             stdin=subprocess.PIPE,
@@ -128,11 +127,15 @@ def serve() -> None:
 def run_once(definition: Definition) -> list[Problem]:
     """Run a reference in this process on tiny inputs; what is wrong with it."""
     from kernelkit.errors import KernelkitError
-    from kernelkit.ops import OP_TYPES, base, family
+    from kernelkit.ops import OP_TYPES, base, family, trial
 
     known = definition.op_type in OP_TYPES
     try:
-        axes = family(definition.op_type).small_axes(definition) if known else _generic(definition)
+        axes = (
+            family(definition.op_type).small_axes(definition)
+            if known
+            else trial.axes_of(definition)
+        )
         if base.all_bytes(definition, axes) > MOST_BYTES:
             size = base.all_bytes(definition, axes) / 2**30
             text = f"even tiny inputs take {size:.1f} GiB"
@@ -140,7 +143,7 @@ def run_once(definition: Definition) -> list[Problem]:
         if known:
             inputs = family(definition.op_type).make_inputs(definition, axes, seed=0)
         else:
-            inputs = {n: _plain(definition, n, axes) for n in definition.inputs}
+            inputs = trial.inputs_of(definition, axes)
     except (KernelkitError, KeyError) as error:
         text = f"no inputs could be made: {error}"
         return [("R16", "reference", text, "use the family's axes and names")]
@@ -196,30 +199,11 @@ def _output(definition: Definition, axes: dict[str, int], name: str, value: Any)
     dtype = str(value.dtype).removeprefix("torch.")
     if dtype != spec.dtype.value and spec.dtype.value != "float4_e2m1":
         return "R15", place, f"{dtype}, declared {spec.dtype.value}", "correct one"
-    # -inf is the LSE of an empty request.
+    # -inf is the LSE of an empty request, and the logit of a token that is ruled out.
     sound = torch.isfinite(value.float())
-    if "lse" in name:
+    if "lse" in name or "masked" in name:
         sound |= value.float() == -torch.inf
     if value.is_floating_point() and not sound.all():
         text = "holds NaN or infinity for finite inputs"
         return "R14", place, text, "mask before you divide or subtract"
     return None
-
-
-def _generic(definition: Definition) -> dict[str, int]:
-    """Axes of an op type without a family."""
-    return {axis: 2 for axis in definition.var_axes}
-
-
-def _plain(definition: Definition, name: str, axes: dict[str, int]) -> Any:
-    """Normal floats, zero integers."""
-    import torch
-
-    from kernelkit.ops import base
-
-    spec = definition.inputs[name]
-    dtype = base.torch_dtype(spec.dtype.value)
-    if dtype.is_floating_point:
-        return base.normal(definition, name, axes, base.generator(0, name))
-    shape = definition.shape_of(name, axes)
-    return 0 if shape is None else torch.zeros(shape, dtype=dtype)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from kernelkit.bench.entry import Ground
 
 LEAST_JUDGED = 0.25  # of the calls are judged in full, whatever the time it takes
-CLOCK_MS = 1e-3  # of the orchestrator's clock: no CPU sample is below it
 MOST_DRAWS, DRAW_SECONDS = 400, 5.0
 SPIN_MS, MOST_SPIN_MS, SPIN_FACTOR = 0.05, 5.0, 1.5
 
@@ -162,8 +161,7 @@ class Trial:
         elapsed = now_ms() - start
         self.process.freeze()
         answered(answer)
-        overhead = self.control.roundtrip_ms + (0 if self.passing else self.control.copy_ms)
-        return max(elapsed - overhead, CLOCK_MS)
+        return self.control.net_ms(elapsed, copied=not self.passing)
 
     def _cuda_sample(self) -> float:
         spin_ms = 0.0 if self._in_batches else self.spin_ms

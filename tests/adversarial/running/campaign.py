@@ -8,6 +8,7 @@ suffered from a busy machine: it is wrong if calls with nothing else in them fin
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -133,6 +134,7 @@ def _with_files(
     definition = sorted(corpus.canaries, key=lambda name: "rmsnorm" not in name)[0]
     honest = corpus.entry(corpus.canaries[definition][0])
     uuid = sorted({*honest.workloads} or {"rms-odd"})[-1]
+    honest = dataclasses.replace(honest, workloads=(uuid,))
     with _Grounds(options, keep) as grounds:
         trial.prepare(corpus, [honest], grounds, options)
         trial.add_malformed(corpus, names, grounds)

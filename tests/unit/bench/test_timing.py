@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 import time
 
 import pytest
 
+from kernelkit.bench.clock.control import Control
 from kernelkit.bench.clock.timing import (
+    CLOCK_MS,
     ENOUGH,
     MIN_SAMPLES,
-    Flusher,
     measure,
     relative_error,
     settled,
@@ -60,14 +62,25 @@ def test_what_is_no_time(value: object) -> None:
 
 
 def test_measuring_stops_at_its_limits() -> None:
-    calls: list[int] = []
+    times = itertools.cycle([20.0, 30.0])
+    made = measure(lambda: next(times), "a clock", l2="warm", warmup=3, iterations=4, max_seconds=9)
+    assert (made.samples, made.median_ms, made.method, made.l2) == (4, 25.0, "a clock", "warm")
 
-    def call() -> None:
-        calls.append(1)
-        time.sleep(0.02 if len(calls) % 2 else 0.03)
+    def slow() -> float:
+        time.sleep(0.02)
+        return next(times)
 
-    made = measure(call, Flusher("cpu"), "cpu", warmup=2, iterations=4, max_seconds=10)
-    assert made.samples == 4 and len(calls) == 6
-    assert 15 < made.median_ms < 40
-    made = measure(call, Flusher("cpu"), "cpu", warmup=1, iterations=1000, max_seconds=0.1)
+    made = measure(slow, "a clock", l2="warm", warmup=1, iterations=1000, max_seconds=0.1)
     assert 3 <= made.samples < 20
+
+
+def test_a_cost_of_asking_that_was_measured_too_high_is_lowered() -> None:
+    control = Control(None, None, on_cuda=False)  # type: ignore[arg-type]
+    control.roundtrip_ms, control.copy_ms = 2.0, 40.0
+    assert control.net_ms(50.0, copied=True) == pytest.approx(8.0)
+    assert control.net_ms(5.0, copied=True) == CLOCK_MS  # the copy cannot cost 40
+    assert (control.roundtrip_ms, control.copy_ms) == (2.0, 3.0)
+    assert control.net_ms(50.0, copied=True) == pytest.approx(45.0)
+    assert control.net_ms(1.0, copied=False) == CLOCK_MS
+    assert (control.roundtrip_ms, control.copy_ms) == (1.0, 0.0)
+    assert control.net_ms(5.0, copied=False) == pytest.approx(4.0)

@@ -12,6 +12,7 @@ import math
 import time
 from typing import Any
 
+from kernelkit.bench.clock import timing
 from kernelkit.bench.isolation.processes import (
     Service,
     SolutionFailedError,
@@ -42,6 +43,7 @@ class Control:
         self.roundtrip_ms = self.copy_ms = self.honest_ms = 0.0
         self.nothing_ms: dict[int, float] = {}  # device time of a batch of nothing, by its size
         self.copies_ms: float | None = None  # of copying the outputs of one call
+        self.calls = 0  # of the reference, to be timed
 
     def begin(self, slots: list[dict[str, Any]], scalars: dict[str, Any], order: list[str]) -> None:
         """Take up a workload: measure the cost of nothing, and the honest latency."""
@@ -51,6 +53,35 @@ class Control:
             self.roundtrip_ms = self._least("call", spin_ms=0, take=False, nothing=True)
             self.copy_ms = max(0.0, self._least("rehearse_copies") - self.roundtrip_ms)
         self.honest_ms = min(self._honest() for _ in range(CALLS))
+
+    def time_reference(self, **settings: Any) -> timing.Timing:
+        """The reference by the clock that solutions are timed by (CPU): same process, same wake-up,
+        so that a solution with the reference's code is as fast as the reference."""
+        try:
+            return timing.measure(self._woken, "wall clock", l2="warm", **settings)
+        finally:
+            self.process.thaw()
+
+    def _woken(self) -> float:
+        """Milliseconds of a call on fresh contents by the process, frozen before and after."""
+        self.calls += 1
+        self.verifier.ask("fill", keys=[f"0/reference/{self.calls}"])
+        self.process.thaw()
+        start = now_ms()
+        self._ask("call", spin_ms=0.0, take=True)
+        elapsed = now_ms() - start
+        self.process.freeze()
+        return self.net_ms(elapsed, copied=True)
+
+    def net_ms(self, elapsed_ms: float, *, copied: bool) -> float:
+        """Milliseconds of a call on a CPU without the cost of asking for it and of copying what it
+        returns. A call that took less than these shows that a busy machine made them look larger
+        than they are: they are lowered to it."""
+        if elapsed_ms < self.roundtrip_ms + (self.copy_ms if copied else 0.0):
+            self.roundtrip_ms = min(self.roundtrip_ms, elapsed_ms)
+            self.copy_ms = min(self.copy_ms, elapsed_ms - self.roundtrip_ms)
+        overhead_ms = self.roundtrip_ms + (self.copy_ms if copied else 0.0)
+        return max(elapsed_ms - overhead_ms, timing.CLOCK_MS)
 
     def verify(self) -> None:
         """Hold the controls against `begin`. Raises ControlFailedError."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 MIN_SAMPLES = 10  # of a trial, before the stop rule may end it
+CLOCK_MS = 1e-3  # of the orchestrator's clock: no CPU sample is below it
 ENOUGH = 0.01  # relative error of the median at which more samples are not worth their time
 FLUSH_L2_SIZES = 2  # bytes written to empty the cache, in sizes of the L2
 # What differs between two processes that run the same code, and no sampling in one can show: where
@@ -124,16 +125,16 @@ class Flusher:
 
 
 def measure(
-    call: Callable[[], object],
-    flusher: Flusher,
-    device: str,
+    sample: Callable[[], float],
+    method: str,
     *,
+    l2: str,
     warmup: int,
     iterations: int,
     max_seconds: float,
 ) -> Timing:
-    """Time trusted code in this process. Stops when settled, or after `max_seconds`."""
-    sample = _cuda_sampler(call, flusher) if device.startswith("cuda") else _cpu_sampler(call)
+    """Time trusted code; `sample` makes a call and gives its milliseconds. Stops when settled, or
+    after `max_seconds`."""
     deadline = time.perf_counter() + max_seconds
     for _ in range(warmup):
         sample()
@@ -144,20 +145,11 @@ def measure(
         samples.append(sample())
         if len(samples) >= 3 and time.perf_counter() > deadline:
             break
-    method = "cuda events" if device.startswith("cuda") else "wall clock"
-    return summarize([samples], method, l2="cold" if device.startswith("cuda") else "warm")
+    return summarize([samples], method, l2=l2)
 
 
-def _cpu_sampler(call: Callable[[], object]) -> Callable[[], float]:
-    def sample() -> float:
-        start = time.perf_counter()
-        call()
-        return (time.perf_counter() - start) * 1e3
-
-    return sample
-
-
-def _cuda_sampler(call: Callable[[], object], flusher: Flusher) -> Callable[[], float]:
+def cuda_sampler(call: Callable[[], object], flusher: Flusher) -> Callable[[], float]:
+    """Samples of `call` by events of this process, on a cold L2."""
     import torch
 
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

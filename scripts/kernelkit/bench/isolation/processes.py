@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kernelkit import places
 from kernelkit.bench.isolation import sandbox
 from kernelkit.bench.isolation.channel import (
     Channel,
@@ -97,7 +98,7 @@ class ServiceError(KernelkitError):
 def _python_path() -> str:
     """The path for imports: kernelkit's own, then the caller's."""
     given = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(sandbox.SCRIPTS), *([given] if given else [])])
+    return os.pathsep.join([str(places.LIBRARY), *([given] if given else [])])
 
 
 class Nursery:

@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from kernelkit import places
 from kernelkit.bench.isolation import landlock, seccomp
 
 MEBIBYTE = 1 << 20
@@ -18,7 +19,6 @@ SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc", "
                   "/sys", "/dev", "/run/nvidia-persistenced", "/nix/store")  # fmt: skip
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 NOBODY = 61_000  # users from here on are nobody's
-SCRIPTS = Path(__file__).resolve().parents[3]
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CPATH",
              "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES",
              "NVIDIA_DRIVER_CAPABILITIES", "TRITON_INTERPRET", "TORCH_CUDA_ARCH_LIST",
@@ -107,7 +107,7 @@ def restrict(folder: Path) -> list[str]:
     """Landlock and seccomp: nothing but libraries is read, nothing but `folder` is written, no
     internet, no signal to others. Returns the names of what took hold."""
     libraries = [Path(sys.prefix), Path(sys.base_prefix)]
-    libraries += [Path(p) for p in sys.path if p and Path(p) != SCRIPTS]
+    libraries += [Path(p) for p in sys.path if p and Path(p) != places.HIDDEN]
     drop_capabilities()
     devices = [Path("/dev") / name for name in DEVICES]
     devices += [*Path("/dev").glob("nvidia*"), *Path("/dev").glob("nvidia-caps/*")]

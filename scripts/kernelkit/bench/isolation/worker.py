@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kernelkit import places
 from kernelkit.bench.isolation import sandbox
 from kernelkit.bench.isolation.arena import HostMemory, Layout
 from kernelkit.bench.isolation.building import build
@@ -89,7 +90,7 @@ class SolutionProcess:
         os.environ.update(scrubbed)
         tempfile.tempdir = None  # an import of the zygote may have asked for it already
         os.chdir(self.folder)
-        sys.path[:] = [p for p in sys.path if p and Path(p) != sandbox.SCRIPTS]
+        sys.path[:] = [p for p in sys.path if p and Path(p) != places.HIDDEN]
         sys.dont_write_bytecode = True
 
     def _start_cuda(self) -> None:

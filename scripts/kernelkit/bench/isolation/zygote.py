@@ -22,6 +22,8 @@ from kernelkit.bench.isolation import worker
 from kernelkit.bench.isolation.channel import Channel, serve
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST_MMAP_THRESHOLD = 32 << 20  # what mallopt takes at most
 SWEEP_SECONDS = 10.0
 
 
@@ -30,6 +32,7 @@ def main(descriptor: int) -> None:
     process_control(PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the orchestrator's to handle
     worker.preload()
+    keep_freed_memory()
     zygote = Zygote(Channel(socket.socket(fileno=descriptor)))
     serve(zygote.channel, {"fork": zygote.fork, "sweep": zygote.sweep})
     zygote.sweep(None)
@@ -39,6 +42,18 @@ def process_control(option: int, value: int) -> None:
     """prctl, where there is one."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed, for all processes alike.
+
+    It gives the top of the heap back to the system otherwise, and whether a call then pays for new
+    pages (half of a small call's time on a CPU) hangs on what the solution allocated before.
+    """
+    with contextlib.suppress(AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class Zygote:

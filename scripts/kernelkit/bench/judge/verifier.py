@@ -237,12 +237,10 @@ class Verifier:
         return _document(rules.judge_draws(got, want, self.current))
 
     def time_reference(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Time the reference on the contents in hand, in this process: the facts of a timing."""
+        """Time the reference on the contents in hand, in this process (CUDA): a timing's facts."""
         self.reference.call(self.current)
-        measured = timing.measure(
-            lambda: self.reference.call(self.current), self.flusher, self.device, **settings
-        )
-        return measured.to_json()
+        sample = timing.cuda_sampler(lambda: self.reference.call(self.current), self.flusher)
+        return timing.measure(sample, "cuda events", l2="cold", **settings).to_json()
 
     def open_gate(self) -> bool:
         """Let the batch run."""

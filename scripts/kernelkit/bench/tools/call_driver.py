@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kernelkit import places
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.store import Dataset
@@ -129,7 +130,7 @@ def watch(
     order.write_text(json.dumps(asdict(target)), encoding="utf-8")
     (folder / "tmp").mkdir(exist_ok=True)
     environment = {**sandbox.environment(folder), **variables}
-    known = [str(sandbox.SCRIPTS), environment.get("PYTHONPATH", "")]
+    known = [str(places.LIBRARY), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, known))
     command = [*tool, sys.executable, "-m", "kernelkit.bench.tools.call_driver", str(order)]
     process = subprocess.Popen(

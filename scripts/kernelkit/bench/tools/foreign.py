@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from kernelkit.bench.isolation.sandbox import SCRIPTS
+from kernelkit import places
 from kernelkit.bench.selection import Plan
 from kernelkit.bench.settings import Settings
 from kernelkit.dataset.store import Dataset
@@ -70,7 +70,7 @@ def _evaluate(dataset: Dataset, settings: Settings, folder: Path) -> None:
     number = settings.device.partition(":")[2] or "0"
     environment = {
         **os.environ, "CUDA_VISIBLE_DEVICES": number, "FIB_CACHE_PATH": str(folder / "cache"),
-        "PYTHONPATH": os.pathsep.join([str(SCRIPTS), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(places.LIBRARY), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", __name__, str(dataset.root), json.dumps(config)],
