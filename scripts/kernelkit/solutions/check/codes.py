@@ -63,6 +63,8 @@ CODES: dict[str, Code] = {
                   "correct the definition; arguments come in the order of its inputs"),
     "KS118": Code(ERROR, "the dataset has no such definition",
                   "derive it or copy it into the dataset, or correct the name"),
+    "KS119": Code(WARNING, "flashinfer-bench 0.1.2 refuses the return annotation",
+                  "annotate a tuple of as many tensors as there are outputs, or nothing"),
     # 2 packaging and build
     "KS201": Code(ERROR, "own file is imported absolutely",
                   "import it relatively (from .name import ...)", "module-not-found"),

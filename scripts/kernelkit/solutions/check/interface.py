@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kernelkit.solutions.check.codes import Finding
 from kernelkit.solutions.check.context import Context, Rule, at, finding
-from kernelkit.solutions.check.syntax import Function, names_in, positional
+from kernelkit.solutions.check.syntax import Function, Module, names_in, positional
 
 
 def entry_point(context: Context) -> Iterator[Finding]:
@@ -96,6 +96,40 @@ def results(context: Context) -> Iterator[Finding]:
             yield at("KS108", event, f"returns {len(event.value.parts)}, declared are {count}")
 
 
+def return_annotation(context: Context) -> Iterator[Finding]:
+    """KS119. flashinfer-bench looks at the annotation itself: one kept as text (by `from __future__
+    import annotations`, or in quotes) is to it the type of a single output."""
+    run, home = context.run, context.home
+    if run is None or home is None or run.returns is None or context.passing:
+        return
+    count, shown = len(context.definition.outputs), ast.unparse(run.returns)
+    if _is_text(run.returns, home):
+        if count != 1:
+            yield finding("KS119", home, run, f"-> {shown} is text to it, of {count} outputs")
+    elif shown == "None" or (_parts(run.returns) or 1) != count:
+        yield finding("KS119", home, run, f"-> {shown}; declared are {count} outputs")
+
+
+def _is_text(annotation: ast.expr, home: Module) -> bool:
+    later = any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "__future__"
+        and any(alias.name == "annotations" for alias in node.names)
+        for node in home.tree.body
+    )
+    return later or (isinstance(annotation, ast.Constant) and isinstance(annotation.value, str))
+
+
+def _parts(annotation: ast.expr) -> int:
+    """Elements of a tuple's annotation; 0 for anything else, a bare tuple too."""
+    if not isinstance(annotation, ast.Subscript):
+        return 0
+    if ast.unparse(annotation.value).rpartition(".")[2].lower() != "tuple":
+        return 0
+    inner = annotation.slice
+    return len(inner.elts) if isinstance(inner, ast.Tuple) else 1
+
+
 def setup(context: Context) -> Iterator[Finding]:
     """KS115."""
     entry = context.entry
@@ -128,8 +162,10 @@ def _yields(function: Function) -> bool:
 
 
 def _is_none(node: ast.AST) -> bool:
+    """Whether a return statement gives nothing."""
     value = getattr(node, "value", None)
     return value is None or (isinstance(value, ast.Constant) and value.value is None)
 
 
-RULES: tuple[Rule, ...] = (entry_point, arguments, results, setup, reference_order)
+RULES: tuple[Rule, ...] = (entry_point, arguments, results, return_annotation, setup,
+                           reference_order)  # fmt: skip

@@ -15,13 +15,13 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from kernelkit import places
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.solution import BuildSpec, path_fault
 from kernelkit.errors import MissingDependencyError, UsageError
 from kernelkit.solutions.check.codes import Finding
 from kernelkit.solutions.check.context import PYTHONS
 
-_SCRIPTS = Path(__file__).resolve().parents[3]
 _WORKER = "from kernelkit.solutions.check.smoke_worker import main; main()"
 SHARE = 0.5  # of the limit: no trial begins later
 _TAIL = 600  # characters of what the process said last
@@ -91,7 +91,7 @@ def lay_out(folder: Path, sources: dict[str, str]) -> None:
 
 def _execute(folder: Path, device: str, seconds: float) -> int | None:
     """The exit code of the process, None where it was ended at its limit. Its group is ended."""
-    path = os.pathsep.join(filter(None, [str(_SCRIPTS), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(places.LIBRARY), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     if device == "cpu":
         environment |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}

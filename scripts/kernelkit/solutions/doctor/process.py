@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kernelkit import places
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.solution import BuildSpec, path_fault
 from kernelkit.errors import FormatError
@@ -24,7 +25,6 @@ from kernelkit.solutions.doctor.cases import Case
 if TYPE_CHECKING:
     import torch
 
-_SCRIPTS = Path(__file__).resolve().parents[3]
 _CHILD = "from kernelkit.solutions.doctor.child import main; main()"
 _TAIL = 800  # characters of what the process said last
 
@@ -121,7 +121,7 @@ def execute(folder: Path, job: Job) -> int | None:
     On a CPU it has as many threads as this process (consult: one for tiny tensors)."""
     import torch
 
-    path = os.pathsep.join(filter(None, [str(_SCRIPTS), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(places.LIBRARY), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     if job.device == "cpu":
         environment |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -35,6 +35,11 @@ def norm(body: str, before: str = "", **files: str) -> Case:
     return Case({"main.py": text, **{f"{stem}.py": held for stem, held in files.items()}})
 
 
+def annotated(annotation: str) -> str:
+    """A right decode kernel of two outputs, with a return annotation."""
+    return source("right_gqa1").replace("sm_scale):", f"sm_scale) -> {annotation}:")
+
+
 WRONG: dict[str, list[Case]] = {
     "KS101": [
         Case("def run(hidden_states):\n    return hidden_states * 2\n"),
@@ -62,6 +67,15 @@ WRONG: dict[str, list[Case]] = {
     "KS115": [
         Case(source("right_gqa1") + "\n\ndef setup(q):\n    return q\n", "gqa1"),
         Case(source("right_gqa1") + "\n\ndef setup(kv_indptr, batch):\n    return 1\n", "gqa1"),
+    ],
+    "KS119": [
+        Case("from __future__ import annotations\n" + annotated("tuple[int, int]"), "gqa1"),
+        Case(annotated("'tuple[int, int]'"), "gqa1"),
+        Case(annotated("list"), "gqa1"),
+        Case(annotated("tuple"), "gqa1"),
+        Case(annotated("tuple[int, int, int]"), "gqa1"),
+        Case(NORM.replace("weight):", "weight) -> None:")),
+        Case(NORM.replace("weight):", "weight) -> tuple[int, int]:")),
     ],
     "KS201": [
         Case({"main.py": "import lib.impl\n" + NORM, "lib/impl.py": "x = 1\n"}),
@@ -223,6 +237,8 @@ def test_every_static_code_is_provoked() -> None:
 FUSED = "def run(hidden_states, residual, weight):\n"
 SOUND: list[Case] = [
     Case(NORM),
+    Case("from __future__ import annotations\n" + NORM.replace("weight):", "weight) -> Tensor:")),
+    *(Case(annotated(form), "gqa1") for form in ("tuple[int, int]", "typing.Tuple[int, int]")),
     Case("import flashinfer\n" + FUSED + "    x, y = hidden_states.clone(), residual.clone()\n"
          "    flashinfer.fused_add_rmsnorm(x, y, weight, 1e-6)\n    return x\n", "fused",
          {"dependencies": ["flashinfer-python"]}),

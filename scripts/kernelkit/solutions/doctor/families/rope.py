@@ -22,7 +22,7 @@ class Knobs:
     style: str = "right"  # right, other (NEOX for interleaved and the reverse)
     layout: str = "right"  # interleaved pairs turned, but written as halves, or the reverse
     cache: str = "cos-sin"  # cos-sin, sin-cos, interleaved, no-sine
-    sine: float = 1.0
+    sines: tuple[float, float] = (-1.0, 1.0)  # signs in the first and the second of a pair
     positions: str = "given"  # given, row, next, previous, zero
     dims: str = "rotary"  # rotary, half, all, last
     which: str = "both"  # both, q, k, none
@@ -67,7 +67,7 @@ def _angles(inputs: Inputs, knobs: Knobs) -> tuple[torch.Tensor, torch.Tensor]:
         first, second = picked[..., 0::2], picked[..., 1::2]
     elif knobs.cache == "no-sine":
         second = second * 0
-    return first, second * knobs.sine
+    return first, second
 
 
 def _rotate(
@@ -91,7 +91,7 @@ def _rotate(
         one, two = part[..., : dim // 2], part[..., dim // 2 :]
     else:
         one, two = part[..., 0::2], part[..., 1::2]
-    pair = (one * cos - two * sin, two * cos + one * sin)
+    pair = (one * cos + knobs.sines[0] * two * sin, two * cos + knobs.sines[1] * one * sin)
     written_as_halves = halves != (knobs.layout == "other")
     turned = torch.cat(pair, -1) if written_as_halves else torch.stack(pair, -1).flatten(-2)
     result = x.clone() if knobs.rest == "kept" else torch.zeros_like(x)
@@ -121,7 +121,11 @@ _ROWS = [
     ("rope-not-applied", "q and k are returned as they came: an in-place API turned a copy",
      "return the tensors that the API wrote", {"which": "none"}),
     ("rope-sine-sign", "the rotation goes the other way: the sine's sign is turned",
-     "first * cos - second * sin, second * cos + first * sin", {"sine": -1.0}),
+     "first * cos - second * sin, second * cos + first * sin", {"sines": (1.0, -1.0)}),
+    ("rope-sign-of-one-half", "the sine's sign is wrong in the first of each pair",
+     "first * cos - second * sin, second * cos + first * sin", {"sines": (1.0, 1.0)}),
+    ("rope-sign-of-one-half", "the sine's sign is wrong in the second of each pair",
+     "first * cos - second * sin, second * cos + first * sin", {"sines": (-1.0, -1.0)}),
     ("rope-sin-cos-swapped", "the cache's first half is taken for sines",
      "cosines are the first half of a cache row, sines the second", {"cache": "sin-cos"}),
     ("rope-cache-interleaved", "the cache is read as cosine, sine, cosine, sine",
