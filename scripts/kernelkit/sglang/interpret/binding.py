@@ -1,0 +1,147 @@
+"""Arguments: bound to parameters, and what makes two layers the same."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from kernelkit.sglang.interpret import expressions, lookup
+from kernelkit.sglang.interpret.machine import Frame, Machine
+from kernelkit.sglang.interpret.values import (
+    Bound,
+    ClassRef,
+    FunctionRef,
+    Instance,
+    Unknown,
+    choose,
+)
+
+# Arguments that name a layer and do not shape it.
+NAMING = frozenset({"prefix", "layer_id", "layer_idx", "alt_stream", "config", "quant_config"})
+
+
+def run_function(
+    m: Machine, function: FunctionRef, args: list[Any], kwargs: dict[str, Any], receiver: Any
+) -> Any:
+    """Bind, run the body, and join what it returns."""
+    from kernelkit.sglang.interpret import statements
+
+    names = bind(m, function, args, kwargs, receiver)
+    frame = Frame(function.file, (names, *function.closure), _title(function), receiver,
+                  function.owner)  # fmt: skip
+    if not isinstance(function.node, ast.Lambda):
+        if not frame.receiver and function.closure:
+            frame.receiver = names.get("self")
+        ends = statements.run_block(m, function.node.body, frame)
+        if not frame.returned:
+            return None
+        open_end = [] if ends in (statements.LEAVES, statements.RAISES) else [None]
+        return choose(*frame.returned, *open_end)
+    return expressions.evaluate(m, function.node.body, frame)
+
+
+def _title(function: FunctionRef) -> str:
+    return f"{function.owner.name}.{function.name}" if function.owner else function.name
+
+
+def bind(
+    m: Machine, function: FunctionRef, args: list[Any], kwargs: dict[str, Any], receiver: Any
+) -> dict[str, Any]:
+    """Parameter name -> value: given, default, or open."""
+    spec = function.node.args
+    positional = [a.arg for a in (*spec.posonlyargs, *spec.args)]
+    given = list(args)
+    if receiver is not None and positional:
+        given.insert(0, receiver)
+    names = _defaults(m, function)
+    names.update({n: Unknown(n) for n in positional if n not in names})
+    names.update({a.arg: Unknown(a.arg) for a in spec.kwonlyargs if a.arg not in names})
+    names.update(zip(positional, given, strict=False))
+    accepted = {*positional, *(a.arg for a in spec.kwonlyargs)}
+    names.update({k: v for k, v in kwargs.items() if k in accepted})
+    if spec.vararg:
+        names[spec.vararg.arg] = tuple(given[len(positional) :])
+    if spec.kwarg:
+        names[spec.kwarg.arg] = {k: v for k, v in kwargs.items() if k not in accepted}
+    return names
+
+
+def open_arguments(function: FunctionRef) -> dict[str, Any]:
+    """Every parameter but the receiver, open."""
+    spec = function.node.args
+    named = [a.arg for a in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)]
+    return {name: Unknown(name) for name in named if name not in ("self", "cls")}
+
+
+def _defaults(m: Machine, function: FunctionRef) -> dict[str, Any]:
+    spec = function.node.args
+    frame = Frame(function.file, function.closure or ({},), _title(function))
+    positional = [a.arg for a in (*spec.posonlyargs, *spec.args)]
+    pairs = list(
+        zip(positional[len(positional) - len(spec.defaults) :], spec.defaults, strict=True)
+    )
+    pairs += [(a.arg, d) for a, d in zip(spec.kwonlyargs, spec.kw_defaults, strict=True) if d]
+    return {name: expressions.evaluate(m, node, frame) for name, node in pairs}
+
+
+def fill_fields(m: Machine, made: Instance, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """The attributes of a dataclass, a pydantic model or a named tuple, from its annotations."""
+    assert made.cls is not None
+    fields: dict[str, Any] = {}
+    for cls in reversed(lookup.resolution_order(m, made.cls)):
+        for name, statement in cls.members.items() if isinstance(cls, ClassRef) else ():
+            if isinstance(statement, ast.AnnAssign):
+                has_default = statement.value is not None
+                fields[name] = lookup.class_member(m, cls, name) if has_default else Unknown(name)
+    fields.update(zip(fields, args, strict=False))
+    fields.update({k: v for k, v in kwargs.items() if k in fields})
+    made.attrs.update(fields)
+    if lookup.find_member(m, made.cls, "__post_init__"):
+        from kernelkit.sglang.interpret import calls
+
+        frame = Frame(made.cls.file, ({},), made.cls.name)
+        calls.method(m, made, "__post_init__", [], made.cls.node, frame)
+
+
+def plain_arguments(
+    function: FunctionRef, args: list[Any], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The constructor's arguments that are plain values, without those that only name the layer."""
+    spec = function.node.args
+    positional = [a.arg for a in (*spec.posonlyargs, *spec.args)][1:]
+    given = {**dict(zip(positional, args, strict=False)), **kwargs}
+    return {k: v for k, v in given.items() if k not in NAMING and _plain(v)}
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) <= 16 and all(isinstance(v, (bool, int, float, str)) for v in value)
+    return isinstance(value, (bool, int, float, str))
+
+
+def sharing_key(
+    m: Machine, cls: ClassRef, args: list[Any], kwargs: dict[str, Any], made: Instance
+) -> Any:
+    """What makes two layers of `layers/` one: class, place, arguments, open condition; or None.
+
+    A layer at another place, or with other sizes, is another layer; its number makes none.
+    """
+    if "/layers/" not in cls.file.name or not lookup.derives(m, cls, "torch.nn.Module"):
+        return None
+    named = {**{str(i): v for i, v in enumerate(args)}, **kwargs}
+    shaped = ((k, _print(v)) for k, v in sorted(named.items()) if k not in ("prefix", "layer_id"))
+    return (id(cls.node), made.file, made.line, made.condition, tuple(shaped))
+
+
+def _print(value: Any) -> Any:
+    if isinstance(value, (bool, int, float, str, type(None))):
+        return value
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_print, value))
+    if isinstance(value, Unknown):
+        return value.text
+    if isinstance(value, Instance):
+        return (value.class_name, *sorted((k, str(v)) for k, v in value.args.items()))
+    if isinstance(value, Bound):
+        return value.function.dotted
+    return getattr(value, "path", None) or getattr(value, "dotted", None) or type(value).__name__
