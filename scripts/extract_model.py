@@ -11,7 +11,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from kernelkit import cli
 from kernelkit.errors import UsageError
@@ -43,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> None:
     from kernelkit.models.config import parse_config
+    from kernelkit.models.extracted import architecture_document, write_extracted
     from kernelkit.models.hub import fetch_file, read_config
     from kernelkit.models.naming import slug, slug_of_config
     from kernelkit.models.summary import summary
@@ -53,34 +53,16 @@ def _run(args: argparse.Namespace) -> None:
     config = read_config(path)
     name = slug(args.model_id) if args.model_id else slug_of_config(path)
     spec = parse_config(config, name=name)
-    document: dict[str, Any] = {
-        "name": name,
-        "source": args.model_id or str(args.config),
-        "revision": args.revision,
-        **spec.as_dict(),
-    }
+    document = architecture_document(
+        spec, name=name, source=args.model_id or str(args.config), revision=args.revision
+    )
     text = summary(spec, name)
     if not args.dry_run:
         folder = args.output or Path("out") / "models" / name
-        written = _write(folder, path.read_bytes(), document)
+        written = write_extracted(folder, path.read_bytes(), document)
         text += "\n\n" + "\n".join(f"  wrote {file}" for file in written)
         document = {**document, "files": [str(file) for file in written]}
     cli.emit(document, as_json=args.json, text=text)
-
-
-def _write(folder: Path, published: bytes, document: dict[str, Any]) -> list[Path]:
-    """Both files, each written whole or not at all."""
-    import json
-
-    from kernelkit.dataset.atomic import write_bytes, write_text
-
-    files = [folder / "model_config.json", folder / "model_architecture.json"]
-    try:
-        write_bytes(files[0], published)
-        write_text(files[1], json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
-    return files
 
 
 if __name__ == "__main__":

@@ -64,6 +64,24 @@ def serving_configs(checkout: Path, hf_repo_id: str) -> list[ServingConfig]:
     )
 
 
+def all_models(checkout: Path) -> dict[str, list[ServingConfig]]:
+    """Every model that the cookbook lists, by its HuggingFace id, with its configurations.
+
+    Each model's are those of the newest version folder that lists it. Raises as `serving_configs`.
+    """
+    checkout = Path(checkout)
+    found: dict[str, list[ServingConfig]] = {}
+    for folder in version_folders(checkout):
+        here: dict[str, list[ServingConfig]] = {}
+        for file in sorted(folder.glob("*.yaml")):
+            for model in _models(file):
+                for repo, row in _rows(model, file, checkout):
+                    here.setdefault(repo, []).append(row)
+        for repo, rows in here.items():
+            found.setdefault(repo, list(dict.fromkeys(rows)))
+    return found
+
+
 def parallel_sizes(configs: Sequence[ServingConfig]) -> list[Parallelism]:
     """The distinct (tp, ep) of `configs`, ascending."""
     pairs = sorted({(config.tp, config.ep) for config in configs})

@@ -53,8 +53,8 @@ def fetch_file(repo_id: str, revision: str | None = None) -> Path:
     """The local path of a hub model's config.json, downloaded or from the hub's own cache.
 
     The token, the cache and offline mode (HF_HUB_OFFLINE) are huggingface_hub's own settings.
-    Raises MissingDependencyError without that package, UsageError for a repository, revision or
-    file that cannot be had, KernelkitError where the hub cannot be reached.
+    Raises MissingDependencyError without that package and where the hub cannot be reached,
+    UsageError for a repository, revision or file that cannot be had.
     """
     try:
         import huggingface_hub
@@ -94,11 +94,11 @@ def _hub_error(repo_id: str, revision: str | None, error: Exception) -> Kernelki
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, OSError):
         return UsageError(f"{wanted} has no config.json", next_step=_FROM_FILE)
     if constants.HF_HUB_OFFLINE:
-        return KernelkitError(
+        return MissingDependencyError(
             f"{wanted} is not in the local cache, and HF_HUB_OFFLINE is set",
             next_step=f"unset HF_HUB_OFFLINE, or {_FROM_FILE}",
         )
-    return KernelkitError(
+    return MissingDependencyError(
         f"the hub cannot be reached for {wanted}",
         received=str(error).splitlines()[0] if str(error) else type(error).__name__,
         next_step=f"check the network, or {_FROM_FILE}",

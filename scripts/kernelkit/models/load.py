@@ -27,7 +27,7 @@ def load_model(
     """Read the config from `config`, else from the hub (`repo_id`, else the name's repository).
 
     Raises UsageError where none of the three is given, ConfigError for a config that cannot be
-    read, MissingDependencyError or KernelkitError where the hub cannot be reached.
+    read, MissingDependencyError where the hub cannot be reached.
     """
     from kernelkit.models.config import parse_config
     from kernelkit.models.hub import fetch_config, read_config
@@ -42,3 +42,9 @@ def load_model(
     raw = fetch_config(found, revision)
     name = slug(model_name or found)
     return Model(name, raw, parse_config(raw, name=name), found)
+
+
+def checkpoint_config(checkpoint: str | None) -> Path | None:
+    """The config.json of a checkpoint's folder; None for a repository's name, or without one."""
+    path = Path(checkpoint) / "config.json" if checkpoint else None
+    return path if path is not None and path.is_file() else None

@@ -80,8 +80,8 @@ def _answer(name: str) -> Exception:
         ("RevisionNotFoundError", UsageError, "at revision v9: the revision"),
         ("EntryNotFoundError", UsageError, "no config.json"),
         ("HFValidationError", UsageError, "no model id"),
-        ("LocalEntryNotFoundError", KernelkitError, "cannot be reached"),
-        ("HfHubHTTPError", KernelkitError, "cannot be reached"),
+        ("LocalEntryNotFoundError", MissingDependencyError, "cannot be reached"),
+        ("HfHubHTTPError", MissingDependencyError, "cannot be reached"),
     ],
 )
 def test_hub_errors(

@@ -1,0 +1,1 @@
+"""A model's entry of FlashInfer-Bench's web interface: hierarchy, definitions, TypeScript."""
