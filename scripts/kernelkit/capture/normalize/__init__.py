@@ -1,0 +1,1 @@
+"""Raw FlashInfer trace dumps to valid definitions, or a named refusal."""

@@ -1,0 +1,82 @@
+"""Mixture-of-experts dumps to the moe family: routing, and which experts a rank holds."""
+
+from __future__ import annotations
+
+from kernelkit.capture.normalize.raw import OtherInterface, Refusal
+from kernelkit.capture.normalize.reading import Reading
+from kernelkit.errors import UsageError
+from kernelkit.ops.base import Variant
+from kernelkit.ops.moe import FAMILY as MOE
+from kernelkit.ops.moe.forms import FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR
+
+KINDS = {
+    "trtllm_fp8_block_scale_moe": FP8_BLOCK,
+    "trtllm_fp8_per_tensor_scale_moe": FP8_TENSOR,
+    "trtllm_fp4_block_scale_moe": FP4,
+    "trtllm_fp4_block_scale_routed_moe": FP4_ROUTED,
+}
+# What a dump's name says of the routing, longest first.
+NAMED = {"renormalize_naive": "renorm_naive", "renormalize": "renorm", "ds": "ds",
+         "llama4": "llama4", "default": "default", "topk": "topk"}  # fmt: skip
+
+
+def moe(reading: Reading) -> Variant:
+    """A definition of the family. Raises Refusal where its constants are lost or contradict."""
+    kind = KINDS[reading.dump.function]
+    routing = None if kind == FP4_ROUTED else _routing(reading)
+    local = reading.facts.num_local_experts or reading.dump.const("num_local_experts")
+    total = _total(reading, local)
+    groups = _groups(reading) if routing == "ds" else {}
+    try:
+        definition = MOE.definition(
+            kind, routing, num_experts=total, num_local_experts=local,
+            top_k=reading.dump.const("top_k"), hidden_size=_hidden(reading),
+            intermediate_size=_inner(reading), **groups,
+        )  # fmt: skip
+    except UsageError as error:
+        raise OtherInterface(error.what) from None
+    fallback = None if routing == "ds" else f"{definition.name}_ne{total}"
+    return Variant(definition, fallback)
+
+
+def _routing(reading: Reading) -> str:
+    spec = reading.spec.moe if reading.spec else None
+    if reading.facts.routing or (spec and spec.routing):
+        return str(reading.facts.routing or (spec and spec.routing))
+    for word, routing in NAMED.items():
+        if f"_{word}_routing" in reading.dump.name:
+            return routing
+    raise Refusal("routing-unknown", "the dump does not say how the experts are chosen; the "
+                  "context record or the model's config does")  # fmt: skip
+
+
+def _total(reading: Reading, local: int) -> int:
+    spec = reading.spec.moe if reading.spec else None
+    held = reading.facts.num_experts or reading.dump.consts.get("num_experts")
+    held = held or (spec.num_experts if spec else None)
+    return reading.known_or(held, local, f"{local} experts in all: one rank holds them")
+
+
+def _groups(reading: Reading) -> dict[str, int]:
+    spec = reading.spec.moe if reading.spec else None
+    consts, facts = reading.dump.consts, reading.facts
+    n_group = facts.n_group or consts.get("n_group") or (spec.n_group if spec else None)
+    chosen = facts.topk_group or consts.get("topk_group") or (spec.topk_group if spec else None)
+    if n_group is None or chosen is None:
+        raise Refusal("axis-without-value", "the dump has no number of expert groups")
+    return {"n_group": n_group, "topk_group": chosen}
+
+
+def _hidden(reading: Reading) -> int:
+    return reading.dump.const("hidden_size")
+
+
+def _inner(reading: Reading) -> int:
+    """The intermediate size; the routed template has only twice it, as gemm1_out_size."""
+    consts = reading.dump.consts
+    if "intermediate_size" in consts:
+        return consts["intermediate_size"]
+    recorded = reading.call.scalars.get("intermediate_size") if reading.call else None
+    if isinstance(recorded, int):
+        return recorded
+    return reading.dump.const("gemm1_out_size") // 2
