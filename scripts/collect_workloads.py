@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Turn recorded FlashInfer calls into workloads of a dataset's definitions.
+"""From definitions to workloads: run a model in SGLang, record its calls, write them as workloads.
 
-Reads a dump folder written at FLASHINFER_LOGLEVEL=10 (safetensors or torch format). Index tensors
-and per-request settings are kept as they were; activations become `random`. Workloads are named by
-their content: the same dump gives the same workloads, and those already there are left alone.
+Chooses the model, the parallel sizes and the flags under which SGLang calls the definitions'
+kernels, starts an engine (exact decode batches) or a server (prefill, mixed and prefix-sharing
+traffic), records, sanitises into the dataset, evaluates the FlashInfer baseline and prepares the
+commit. Phases that are done are kept: --resume goes on. With --dump no server is started.
 """
 
 from __future__ import annotations
@@ -11,31 +12,28 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernelkit import cli
-from kernelkit.errors import EXIT_NOTHING, EXIT_OK
+from kernelkit.errors import EXIT_FAILED, EXIT_NOTHING, EXIT_OK
 
 if TYPE_CHECKING:
-    from kernelkit.capture.collect import Outcome
-    from kernelkit.dataset.definition import Definition
+    from kernelkit.capture.collection.pipeline import Recording, Run
+    from kernelkit.capture.sanitize.outcome import Outcome
 
 EXAMPLES = """examples:
-  python scripts/collect_workloads.py --dump flashinfer_dumps --dataset tmp/flashinfer-trace
-  python scripts/collect_workloads.py --dump flashinfer_dumps --dataset DIR --dry-run --json"""
+  python scripts/collect_workloads.py --dataset DIR --op-type gqa_paged --config FILE --dry-run
+  python scripts/collect_workloads.py --dataset DIR --definition-names rmsnorm_h4096 --batch-sizes 1,64
+  python scripts/collect_workloads.py --dataset DIR --all --model-path CHECKPOINT --dataset sharegpt.json
+  python scripts/collect_workloads.py --dump flashinfer_dumps --dataset DIR --dry-run"""  # noqa: E501
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
+    from kernelkit.capture.collection import arguments
+
     parser = cli.parser(__doc__, examples=EXAMPLES)
-    parser.add_argument("--dump", type=Path, required=True, metavar="DIR", help="the dump folder")
-    parser.add_argument(
-        "--dataset", type=Path, required=True, metavar="DIR", help="dataset with the definitions"
-    )
-    parser.add_argument(
-        "--definitions", type=cli.names, metavar="A,B", help="only these definitions"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show what would be written")
+    arguments.add(parser)
     return parser
 
 
@@ -45,51 +43,77 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from kernelkit.capture.collect import write
-    from kernelkit.capture.level10 import load_calls
-    from kernelkit.capture.match import workloads
-    from kernelkit.dataset.store import Dataset
+    from kernelkit.capture.collection import pipeline
 
-    dataset = Dataset.open(args.dataset)
-    if args.definitions:
-        definitions = [dataset.find_definition(name) for name in args.definitions]
+    run = pipeline.resolve(args, cli.say)
+    if args.dump is not None:
+        return _finish(run, args.dump, None)
+    recording = pipeline.prepare(run)
+    if args.dry_run:
+        document = {**pipeline.document(run, recording), "dry_run": True}
+        cli.emit(document, as_json=args.json, text=pipeline.as_lines(document))
+        return EXIT_OK
+    return _finish(run, pipeline.record(run, recording), recording)
+
+
+def _finish(run: Run, folder: Path, recording: Recording | None) -> int:
+    """Sanitise, evaluate, prepare the commit, report."""
+    from kernelkit.capture.collection import pipeline
+    from kernelkit.capture.sanitize import outcome as outcomes
+
+    args = run.args
+    failed = pipeline.failures(recording) if recording is not None else {}
+    for name, why in failed.items():
+        cli.say(f"error: {name}: {why}")
+    if failed and not pipeline.has_records(folder):
+        cli.emit({"failures": failed}, as_json=args.json)
+        return EXIT_FAILED
+    found, added = pipeline.sanitise(run, folder)
+    for line in outcomes.remarks(found):
+        cli.say(f"note: {line}")
+    document, text = pipeline.report(found, dry_run=args.dry_run)
+    document["failures"] = failed
+    is_good = not found.failed and not failed
+    if recording is not None:
+        is_good = _evaluate(run, added, recording, document) and is_good
+    about = recording.about if recording is not None else {"model": args.model_name}
+    _submission(run, found, about, document, is_good=is_good)
+    cli.emit(document, as_json=args.json, text=text)
+    if not is_good:
+        return EXIT_FAILED
+    return EXIT_OK if found.definitions else EXIT_NOTHING
+
+
+def _evaluate(
+    run: Run, added: dict[str, list[str]], recording: Recording, document: dict[str, Any]
+) -> bool:
+    from kernelkit.capture.collection import evaluation, pipeline
+
+    found = pipeline.evaluate(run, added, recording)
+    if found is None:
+        return True
+    document["evaluation"] = vars(found)
+    for line in evaluation.lines(found):
+        cli.say(line)
+    return found.ok
+
+
+def _submission(
+    run: Run, found: Outcome, about: dict[str, Any], document: dict[str, Any], *, is_good: bool
+) -> None:
+    from kernelkit.capture.collection import pipeline, submission
+
+    made = pipeline.submission(run, found, about)
+    if made is None or run.args.dry_run:
+        return
+    document["submission"] = submission.document(made)
+    if run.args.submit and is_good:
+        submission.submit(made)
+        cli.say(f"pushed {made.branch}; text of the pull request:\n{made.body}")
+    elif run.args.submit:
+        cli.say("not submitted: something failed above")
     else:
-        definitions = list(dataset.definitions().values())
-    calls, notes = load_calls(args.dump)
-    found = workloads(calls, definitions)
-    outcomes = write(dataset, found.rows, dry_run=args.dry_run)
-    return _report(args, definitions, outcomes, [*notes, *found.notes])
-
-
-def _report(
-    args: argparse.Namespace,
-    definitions: list[Definition],
-    outcomes: list[Outcome],
-    notes: list[str],
-) -> int:
-    covered = {outcome.definition.name for outcome in outcomes}
-    absent = sorted(d.name for d in definitions if d.name not in covered)
-    for note in notes:
-        cli.say(f"note: {note}")
-    width = max((len(name) for name in covered), default=0)
-    lines = [
-        f"{o.definition.name:<{width}}  {o.added} new, {o.kept} there already" for o in outcomes
-    ]
-    lines += [f"no recorded workload: {name}" for name in absent]
-    added = sum(outcome.added for outcome in outcomes)
-    verb = "would write" if args.dry_run else "wrote"
-    lines.append(f"{verb} {added} workloads for {len(covered)} of {len(definitions)} definitions")
-    document = {
-        "dry_run": args.dry_run,
-        "added": added,
-        "definitions": [
-            {"name": o.definition.name, "added": o.added, "kept": o.kept} for o in outcomes
-        ],
-        "without_workload": absent,
-        "notes": notes,
-    }
-    cli.emit(document, as_json=args.json, text="\n".join(lines))
-    return EXIT_OK if outcomes else EXIT_NOTHING
+        cli.say(f"to submit (or run again with --submit):\n{made.shell()}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Recorded FlashInfer calls of a real run, and how they become workloads.
+"""What a real run of SGLang called, and what is made of it.
 
-level10 reads the dump folders that FlashInfer writes at FLASHINFER_LOGLEVEL=10, calls says what a
-call's arguments are in the dataset's words, match finds the definition, collect writes.
+recording and recorder write and read calls, sglang_pass runs SGLang, normalize makes definitions of
+trace dumps, sanitize makes workloads of recordings and level-10 dumps.
 """

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""What the recorder costs: time of a decode step, and bytes next to FlashInfer's level 10.
+
+On a GPU, SGLang decodes the same batch in engines without and with the recorder, in turn, all
+layers of the config, dummy weights, CUDA graphs off. A step is the time of a long generation less
+that of a one-token one, over the steps between. Then the same few steps are recorded once by the
+recorder and once at level 10. Ends with 1 where the recorder slows a step by more than --limit
+percent, or writes more than a hundredth of level 10's bytes.
+
+    python tests/benchmarks/recorder_overhead.py --output out/overhead
+    python tests/benchmarks/recorder_overhead.py --hot-path     # no GPU: microseconds of a call
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from kernelkit import cli  # noqa: E402
+from kernelkit.errors import EXIT_FAILED, EXIT_OK, KernelkitError  # noqa: E402
+
+if TYPE_CHECKING:
+    from kernelkit.capture.sglang_pass.planning import PassPlan
+    from kernelkit.capture.sglang_pass.running import Capture
+
+CONFIG = ROOT / "tests" / "fixtures" / "configs" / "meta-llama__Llama-3.1-8B.json"
+BYTES_RATIO = 100
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--config", type=Path, default=CONFIG, metavar="FILE")
+    parser.add_argument("--layers", type=int, metavar="N", help="default: all of the config")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: 32")
+    parser.add_argument("--steps", type=int, default=64, metavar="N", help="default: 64")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="off, on (default: 2)")
+    parser.add_argument("--limit", type=float, default=5.0, metavar="PERCENT", help="default: 5")
+    parser.add_argument("--env", default="current", help="the Python that has SGLang")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="default: a temporary folder")
+    parser.add_argument("--skip-level10", action="store_true", help="time alone")
+    parser.add_argument("--hot-path", action="store_true", help="no SGLang: cost of a call")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns the exit code."""
+    return cli.run(build_parser(), _run, argv)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.hot_path:
+        found = hot_path()
+        cli.emit(found, as_json=args.json, text=json.dumps(found, indent=2))
+        return EXIT_OK
+    with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
+        work = (args.output or Path(folder)).resolve()
+        found = {**step_times(args, work), **({} if args.skip_level10 else sizes(args, work))}
+    is_fast = found["overhead_percent"] <= args.limit
+    is_small = args.skip_level10 or found["bytes_ratio"] >= BYTES_RATIO
+    found["passed"] = is_fast and is_small
+    cli.emit(found, as_json=args.json, text=json.dumps(found, indent=2))
+    return EXIT_OK if found["passed"] else EXIT_FAILED
+
+
+def step_times(args: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Milliseconds of a decode step without and with the recorder, engines in turn."""
+    from kernelkit.capture.sglang_pass.running import Capture
+
+    plan = _plan(args, _timing_batches(args))
+    times: dict[str, list[float]] = {"off": [], "on": []}
+    for number in range(args.rounds):
+        for mode in times:
+            name = f"{mode}{number}"
+            record = work / "record" if mode == "on" else None
+            result = _pass(args, replace(plan, name=name), Capture(work / "time", record))
+            times[mode] += _step_ms(result["batches"], args.steps)
+    off, on = (statistics.median(times[mode]) for mode in ("off", "on"))
+    return {
+        "step_ms": {"off": round(off, 4), "on": round(on, 4)},
+        "all_step_ms": {mode: [round(v, 4) for v in held] for mode, held in times.items()},
+        "overhead_percent": round(100 * (on / off - 1), 2),
+        "recorder_us_per_step": round(1000 * (on - off), 1),
+    }
+
+
+def sizes(args: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Bytes of the same eight decode steps by recorder and level 10."""
+    from kernelkit.capture.collection.budget import size_of
+    from kernelkit.capture.sglang_pass.running import Capture
+    from kernelkit.capture.sglang_pass.traffic import Batch
+
+    plan = _plan(args, [Batch([128] * args.batch_size, 9)])
+    found = {}
+    for name in ("record", "level10"):
+        _pass(args, replace(plan, name=name), Capture(work / "size", **{name: work / name}))
+        found[name] = size_of(work / name / name)
+    return {
+        "bytes": found,
+        "bytes_ratio": round(found["level10"] / max(1, found["record"]), 1),
+    }
+
+
+def _timing_batches(args: argparse.Namespace) -> list[Any]:
+    """A warm-up, then pairs of a one-token and a long generation."""
+    from kernelkit.capture.sglang_pass.traffic import Batch
+
+    prompts = [128] * args.batch_size
+    pair = [Batch(prompts, 1), Batch(prompts, args.steps + 1)]
+    return [Batch(prompts, 4), Batch(prompts, args.steps + 1), *(pair * args.repeats)]
+
+
+def _step_ms(batches: list[dict[str, Any]], steps: int) -> list[float]:
+    seconds = [batch["seconds"] for batch in batches[2:]]
+    return [
+        1000 * (long - short) / steps
+        for short, long in itertools.zip_longest(seconds[::2], seconds[1::2])
+    ]
+
+
+def _plan(args: argparse.Namespace, batches: list[Any]) -> PassPlan:
+    from kernelkit.capture.sglang_pass.planning import Options, make_plan
+    from kernelkit.models.load import load_model
+
+    model = load_model(None, None, args.config)
+    layers = args.layers or model.spec.num_layers
+    (plan,) = make_plan(model, Options(layers=layers, variants=["base"])).passes
+    tokens = max(sum(b.prompt_lens) + len(b.prompt_lens) * (b.new_tokens + 8) for b in batches)
+    engine = {**plan.engine, "max_total_tokens": tokens + 512,
+              "max_running_requests": args.batch_size}  # fmt: skip
+    return replace(plan, batches=batches, engine=engine)
+
+
+def _pass(args: argparse.Namespace, plan: PassPlan, capture: Capture) -> dict[str, Any]:
+    from kernelkit.capture.host import find_host
+    from kernelkit.capture.sglang_pass.running import run_pass
+
+    cli.say(f"{plan.name}: {len(plan.batches)} batches")
+    result = run_pass(plan, capture, find_host(args.env), {"model": "overhead"}, timeout_s=900)
+    if not result.ok:
+        raise KernelkitError(f"{plan.name}: {result.status}", received=result.detail,
+                             next_step=f"see {result.log}")  # fmt: skip
+    return result.result
+
+
+def hot_path() -> dict[str, Any]:
+    """Microseconds that an observed call costs its caller, on this CPU; no kernel, no SGLang."""
+    import torch
+
+    from kernelkit.capture.recorder.observer import Observer
+    from kernelkit.capture.recorder.settings import Settings
+    from kernelkit.capture.recorder.sink import Sink
+    from kernelkit.capture.recorder.wrapping import _observed
+
+    class Wrapper:
+        """Has what a planned wrapper has."""
+
+    def norm(input: Any, weight: Any, eps: Any = 1e-6, out: Any = None, pdl: Any = None) -> None:
+        return None
+
+    def run(self: Any, q: Any, cache: Any, k_scale: Any = None, v_scale: Any = None) -> None:
+        return None
+
+    with tempfile.TemporaryDirectory(prefix="hot-") as folder:
+        settings = Settings(folder)
+        sink = Sink(settings)
+        sink.observer = Observer(settings, sink)
+        owner = Wrapper()
+        vars(owner).update(_causal=False, _sm_scale=0.1, _kv_layout="NHD", _window_left=-1)
+        x, weight = torch.zeros(32, 4096), torch.nn.Parameter(torch.ones(4096))
+        cache = (torch.zeros(64, 8, 128),) * 2
+        calls: dict[str, tuple[Callable[..., Any], str, tuple[Any, ...]]] = {
+            "norm": (norm, "", (x, weight, 1e-5, None, None)),
+            "run": (run, "run", (owner, torch.zeros(32, 32, 128), cache)),
+        }
+        found = {}
+        for name, (plain, method, arguments) in calls.items():
+            seen = _observed(sink.observer, plain, f"flashinfer.x.{name}", method)
+            found[f"{name}_us"] = round(_cost_us(seen, arguments) - _cost_us(plain, arguments), 2)
+        sink.close()
+    found["llama_8b_step_us"] = round(65 * found["norm_us"] + 32 * found["run_us"], 1)
+    return found
+
+
+def _cost_us(function: Callable[..., Any], arguments: tuple[Any, ...]) -> float:
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(5000):
+            function(*arguments)
+        times.append((time.perf_counter() - started) / 5000 * 1e6)
+    return min(times)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""The whole pipeline with engines and servers that stand in for SGLang's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import collect_workloads
+import derive_definitions
+
+FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
+SCRIPT = Path(__file__).resolve().parents[4] / "scripts" / "collect_workloads.py"
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256,
+    "intermediate_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8,
+    "num_key_value_heads": 2, "head_dim": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+    "vocab_size": 1000, "max_position_embeddings": 4096, "torch_dtype": "bfloat16",
+}  # fmt: skip
+DECODE, RAGGED = "gqa_paged_decode_h8_kv2_d64_ps1", "gqa_ragged_prefill_causal_h8_kv2_d64"
+
+
+@pytest.fixture
+def collect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    """Run the script; returns exit code, document, stderr. `arguments` gives its command line."""
+    pytest.importorskip("torch")
+    config, dataset = tmp_path / "config.json", tmp_path / "dataset"
+    config.write_text(json.dumps(CONFIG))
+    derive_definitions.main(["--config", str(config), "--model-name", "toy", "--page-sizes", "1",
+                             "--dataset", str(dataset), "--create", "--json"])  # fmt: skip
+    capsys.readouterr()
+    monkeypatch.setenv("PYTHONPATH", str(FIXTURES / "toy_sglang"))
+    monkeypatch.setenv("TOY_PIDS", str(tmp_path / "pids"))
+
+    def call(*more: str, fails: str = "") -> tuple[int, dict[str, Any], str]:
+        monkeypatch.setenv("TOY_FAILS", fails)
+        code = collect_workloads.main([*call.arguments, *more])
+        printed = capsys.readouterr()
+        return code, json.loads(printed.out or "{}"), printed.err
+
+    call.arguments = [  # type: ignore[attr-defined]
+        "--dataset-dir", str(dataset), "--config", str(config), "--model-name", "toy",
+        "--output", str(tmp_path / "run"), "--isl", "64", "--osl", "4", "--num-prompts", "8",
+        "--batch-sizes", "1,4", "--num-batches", "1", "--json",
+    ]  # fmt: skip
+    return call
+
+
+def added(document: dict[str, Any]) -> dict[str, int]:
+    return {row["name"]: row["added"] for row in document["definitions"] if row["added"]}
+
+
+def left_alive(tmp_path: Path) -> list[int]:
+    found = []
+    for pid in (tmp_path / "pids").read_text().split():
+        path = Path(f"/proc/{pid}/stat")
+        if path.exists() and path.read_text().rpartition(")")[2].split()[0] not in ("Z", "X"):
+            found.append(int(pid))
+    return found
+
+
+def test_decode_batches_are_exact_and_a_second_run_adds_nothing(
+    collect: Any, tmp_path: Path
+) -> None:
+    wanted = ["--definition-names", DECODE]
+    code, document, said = collect(*wanted)
+    assert code == 0, said
+    lines = (tmp_path / "dataset" / "workloads" / "gqa_paged" / f"{DECODE}.jsonl").read_text()
+    rows = [json.loads(line)["workload"] for line in lines.splitlines()]
+    assert {row["axes"]["batch_size"] for row in rows} == {1, 4}
+    assert all(row["axes"]["num_pages"] == 2049 for row in rows)  # the pool, not the largest index
+    assert rows[0]["provenance"]["model"] == "toy"
+    assert rows[0]["provenance"]["weights"] == "dummy"
+    assert "dataset has no FlashInfer solution" in said
+    assert "switch -c workloads-" in document["submission"]["commands"]
+    assert not (tmp_path / "dataset" / ".git").exists()
+    code, document, said = collect(*wanted, "--resume")
+    assert (code, added(document)) == (0, {})
+    assert "record: done before" in said
+
+
+def test_a_server_that_dies_loses_nothing_and_resume_goes_on(collect: Any, tmp_path: Path) -> None:
+    wanted = ["--definition-names", RAGGED]
+    code, document, said = collect(*wanted, fails="server_dies")
+    assert code == 1
+    assert "the scheduler has died" in said
+    assert added(document)[RAGGED] >= 1  # what was recorded before is kept
+    assert left_alive(tmp_path) == []
+    before = added(document)[RAGGED]
+    code, document, _ = collect(*wanted, "--resume")
+    assert code == 0
+    assert added(document).get(RAGGED, 0) + before > before
+
+
+def test_a_killed_collector_leaves_no_process(collect: Any, tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), *collect.arguments, "--definition-names", DECODE]
+    env = {**os.environ, "TOY_FAILS": "hang"}
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        for _ in range(600):
+            if (tmp_path / "pids").exists() and (tmp_path / "pids").read_text().endswith("\n"):
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    for _ in range(150):
+        if not left_alive(tmp_path):
+            return
+        time.sleep(0.1)
+    raise AssertionError(left_alive(tmp_path))
+
+
+def test_the_disk_s_limit_ends_the_run_with_one_message(collect: Any, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").write_bytes(b"x" * 5000)
+    code, _, said = collect("--definition-names", DECODE, "--max-disk-gb", "0.000001")
+    assert code == 1
+    assert said.count("error:") == 1 and "--max-disk-gb" in said
+
+
+def test_a_dry_run_shows_commands_environment_and_size(collect: Any, tmp_path: Path) -> None:
+    code, document, _ = collect("--all", "--dry-run")
+    assert code == 0
+    names = [item["name"] for item in document["passes"]]
+    assert names == ["tp1-ep1-ps1-base-engine-b1_4", "tp1-ep1-ps1-base-server",
+                     "tp1-ep1-ps1-paged-server"]  # fmt: skip
+    assert document["passes"][0]["command"][1].endswith("engine_main.py")
+    assert "KERNELKIT_RECORDER" in document["passes"][1]["env"]
+    assert document["estimated_bytes"]["level10"] > document["estimated_bytes"]["recorder"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dump_that_is_there_needs_no_server(collect: Any, tmp_path: Path) -> None:
+    dump = SCRIPT.parent / "demo_assets" / "dump"
+    code, document, said = collect("--dump", str(dump), "--dry-run")
+    assert code == 4, said  # shapes of another model
+    assert document["unmatched"]
+    assert not (tmp_path / "run").exists()
