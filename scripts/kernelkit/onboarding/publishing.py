@@ -1,0 +1,76 @@
+"""Phase 4: branches, review, texts, and with --submit the pull requests."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from kernelkit.errors import EXIT_MISSING
+from kernelkit.inventory.manifest import Kernel
+from kernelkit.onboarding.definitions_of import is_usable
+from kernelkit.onboarding.inventory_phase import kernels_of
+from kernelkit.onboarding.run import Result, Run, set_entry
+from kernelkit.publish import outcome as outcomes
+from kernelkit.publish.session import submit
+
+
+def work(run: Run, result: Result) -> None:
+    """Publish every kernel that is fit; each other one says why it is not."""
+    held = run.dataset.definitions()
+    kernels = kernels_of(run)
+    names = [k.definition_name for k in kernels if is_usable(k, held)]
+    if run.dry:
+        left = len(kernels) - len(names)
+        result.tell(f"{len(names)} definitions would be published as they stand, {left} are not "
+                    "in the dataset yet")  # fmt: skip
+        return
+    _note_left_out(run, set(names), held)
+    if not names:
+        result.fail("nothing to publish: the dataset has none of the kernels' definitions", 4)
+        return
+    found = submit(_arguments(run, names))
+    _tell(run, result, found)
+
+
+def _tell(run: Run, result: Result, found: outcomes.Result) -> None:
+    for one in found.outcomes:
+        if one.status == outcomes.FAILED:
+            wrong = [f"{c.name}: {c.text}" for c in one.checks if c.result == "fail"]
+            said = "; ".join([*wrong, *map(str, one.errors)])
+            code = EXIT_MISSING if found.exit_code == EXIT_MISSING else 1
+            result.fail(f"{one.name}: {said}", code)
+        elif run.args.submit and one.status == outcomes.INCOMPLETE:
+            absent = ", ".join(c.name for c in one.checks if c.result == "absent")
+            result.fail(f"{one.name}: not submitted, absent: {absent} (--allow-incomplete submits)")
+    counts = Counter(one.status for one in found.outcomes)
+    result.tell(", ".join(f"{n} {status}" for status, n in counts.items()))
+    result.tell(f"texts: {run.output / 'prs'}")
+
+
+def _note_left_out(run: Run, names: set[str], held: dict) -> None:
+    asked = {kernel.definition_name for kernel in run.kernels()}
+
+    def change(kernel: Kernel) -> None:
+        name = kernel.definition_name
+        if name not in asked:
+            return
+        why = "the dataset has no such definition" if name not in held else (
+            "the dataset has another definition of this name")  # fmt: skip
+        set_entry(kernel, "skipped", "4", None if name in names else why)
+
+    run.update_kernels(change)
+
+
+def _arguments(run: Run, names: list[str]) -> argparse.Namespace:
+    """The options of submit_prs.py."""
+    args, held = run.args, run.manifest.config
+    config = args.config or (Path(held) if held else None)
+    return argparse.Namespace(
+        manifest=run.path, definitions=names, dataset=run.dataset.root,
+        dataset_repo=args.dataset_repo, bench_repo=args.bench_repo,
+        coverage_document="docs/model_coverage.mdx", config=config, remote=args.remote,
+        hub_repo=args.hub_repo, pr_repo=args.pr_repo, branch_prefix=args.branch_prefix,
+        output=run.output / "prs", allow_incomplete=args.allow_incomplete, submit=args.submit,
+        dry_run=False,
+    )  # fmt: skip
