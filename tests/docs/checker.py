@@ -32,6 +32,7 @@ PLACEHOLDERS = {
     "<dir>": "out/x",
     "<file>": "out/x.html",
     "<author>": "someone",
+    "<solution>": "my_kernel",
     "<url>": "https://example.org/x.git",
 }
 # Foreign programs that a document may call, and why.
@@ -45,6 +46,8 @@ FOREIGN = {
     "cat": "to look",
     "pytest": "to run chosen tests",
     "hf": "to log in to the hub",
+    "srun": "to run a command on a cluster's node",
+    "enroot": "to make and enter a container image",
 }
 FENCES = ("bash", "sh", "console")
 _FENCE = re.compile(r"^```(\w*)\s*$")
@@ -163,6 +166,15 @@ def parser_of(script: str) -> argparse.ArgumentParser:
     return module.build_parser()
 
 
+def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Every argument of a parser and of its sub-commands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from actions_of(command)
+
+
 def find_bad_commands(document: Document) -> list[Problem]:
     """Commands of an absent script, with arguments that do not parse, or of an unknown program."""
     problems = []
@@ -184,8 +196,14 @@ def _problem_of(words: list[str]) -> str | None:
     program, *arguments = words
     if program in ("python", "python3") and arguments:
         return _problem_of_script(arguments)
+    if program == "bash" and arguments[:1] == ["-c"]:
+        problems = [_problem_of(part) for part in split(arguments[1]) if part]
+        return next((problem for problem in problems if problem), None)
     if program == "bash" and arguments:
         return None if (ROOT / arguments[0]).is_file() else f"no such file: {arguments[0]}"
+    if program in ("srun", "enroot"):  # options, then the command that they run
+        starts = [words.index(inner) for inner in ("python", "bash") if inner in words]
+        return _problem_of(words[min(starts) :]) if starts else None
     return None if program in FOREIGN else f"unknown program {program!r}"
 
 
@@ -223,7 +241,7 @@ def _flags_of_document(document: Document) -> set[str]:
     flags = {"--help"}
     for script in set(re.findall(r"scripts/(\w+)\.py", document.text)):
         with contextlib.suppress(FileNotFoundError):
-            for action in parser_of(script)._actions:
+            for action in actions_of(parser_of(script)):
                 flags.update(action.option_strings)
     for script in set(re.findall(r"scripts/(\w+\.sh)", document.text)):
         if (SCRIPTS / script).is_file():

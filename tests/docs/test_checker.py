@@ -24,6 +24,9 @@ def _document(text: str) -> checker.Document:
         ("cd x && python scripts/no_such_script.py", "no such script"),
         ("bash scripts/absent.sh", "no such file"),
         ("A=1 python scripts/derive_definitions.py \\\n  --page-sizes 0", "below 1"),
+        ("python scripts/build_solution.py pack x -o y --no-such", "unrecognized arguments"),
+        ("srun --gpus 1 python scripts/bench.py --no-such", "required: --dataset"),
+        ("srun bash -c 'pip install x && python scripts/no_such.py'", "no such script"),
     ],
 )
 def test_bad_command_is_found(command: str, message: str) -> None:
@@ -38,6 +41,8 @@ def test_bad_command_is_found(command: str, message: str) -> None:
         "python scripts/derive_definitions.py --config <config> --tp-list 1,2 --dry-run",
         "A=1 python scripts/derive_definitions.py --help > out.txt",
         "git clone <url> && cd x",
+        "python scripts/build_solution.py pack x -o <file>",
+        "srun --gpus 1 bash -c 'pip install x && python scripts/bench.py --dataset <dataset>'",
         "# a comment",
     ],
 )
@@ -64,6 +69,12 @@ def test_broken_promise_is_found(text: str, finder: object) -> None:
     assert len(finder(_document(text))) == 1
     sound = "`--config` of `scripts/derive_definitions.py`, [x](README.md), USD 5"
     assert finder(_document(sound)) == []
+
+
+def test_flags_of_sub_commands_are_known() -> None:
+    text = "`{}` of `scripts/build_solution.py`"
+    assert checker.find_unknown_flags(_document(text.format("--output"))) == []
+    assert len(checker.find_unknown_flags(_document(text.format("--outpu")))) == 1
 
 
 def test_unknown_skill_is_found() -> None:

@@ -47,7 +47,7 @@ def test_every_script_is_documented() -> None:
 
 def test_every_flag_has_help() -> None:
     for path in checker.SCRIPTS.glob("[a-z]*.py"):
-        for action in checker.parser_of(path.stem)._actions:
+        for action in checker.actions_of(checker.parser_of(path.stem)):
             assert action.help, f"{path.name}: {action.option_strings or action.dest}"
 
 

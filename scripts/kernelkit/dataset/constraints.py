@@ -10,10 +10,12 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from kernelkit.errors import FormatError
 
+MOST_CHARACTERS = 500  # of an expression; parsing and walking deeper ones exhausts the stack
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -68,19 +70,44 @@ def evaluate(expression: str, scope: Mapping[str, Any]) -> bool:
     Raises FormatError for unknown names and constructs that are not allowed, NotKnown where the
     values of a tensor are needed and absent.
     """
-    tree = _parse(expression)
-    _check(tree.body)
+    tree = _checked(expression)
     try:
         return bool(_known(tree.body, scope))
     except (IndexError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise FormatError(f"constraint {expression!r} cannot be evaluated: {error}") from None
 
 
+def value(expression: str, scope: Mapping[str, int]) -> int:
+    """The number that an expression of axes gives, e.g. `hidden_size // 2`.
+
+    Raises FormatError for unknown names, constructs that are not allowed, and what is no number.
+    """
+    tree = _parse(expression)
+    _check(tree.body)
+    try:
+        return int(_known(tree.body, scope))
+    except (NotKnown, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise FormatError(f"{expression!r} has no value: {error}") from None
+
+
 def _parse(expression: str) -> ast.Expression:
+    if len(expression) > MOST_CHARACTERS:
+        raise FormatError(
+            "constraint is too long", received=f"{len(expression)} characters",
+            allowed=f"at most {MOST_CHARACTERS}",
+        )  # fmt: skip
     try:
         return ast.parse(expression, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise FormatError("constraint is not an expression", received=expression) from None
+
+
+@lru_cache(maxsize=512)
+def _checked(expression: str) -> ast.Expression:
+    """The expression's tree, once it holds nothing but what is allowed."""
+    tree = _parse(expression)
+    _check(tree.body)
+    return tree
 
 
 def _check(node: ast.AST) -> None:

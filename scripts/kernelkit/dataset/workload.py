@@ -33,9 +33,24 @@ class SafetensorsInput(FormatModel):
 InputSource = Annotated[RandomInput | ScalarInput | SafetensorsInput, Field(discriminator="type")]
 
 
+class Provenance(FormatModel):
+    """Where a workload was recorded. Readers of the format that do not know it pass over it."""
+
+    source: str
+    model: str | None = None
+    sglang_version: str | None = None
+    flashinfer_version: str | None = None
+    weights: str | None = None
+    rank: int | None = None
+    step: int | None = None
+    call: str | None = None
+    assumed: list[str] | None = None
+
+
 class Workload(FormatModel):
     """One real call of a definition."""
 
     uuid: NonEmptyString
     axes: dict[str, NonNegativeInt]
     inputs: dict[str, InputSource]
+    provenance: Provenance | None = None

@@ -10,12 +10,11 @@ import base64
 import hashlib
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from kernelkit import __version__
+from kernelkit import __version__, places
 from kernelkit.report import plots, roofline, svg, tables, text
 from kernelkit.report.columns import columns_of, score_columns
 from kernelkit.report.plots import Figure
@@ -24,8 +23,6 @@ from kernelkit.report.summary import Summary
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def _environment(summary: Summary) -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader(places.DOCUMENTS), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     failures = enumerate(tables.alike(summary.failures))

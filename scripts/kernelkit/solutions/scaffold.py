@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import ast
 import io
-import os
 import shlex
 from pathlib import Path
 
+from kernelkit import places
 from kernelkit.dataset.definition import Definition
 from kernelkit.solutions.constants import constant_names, fill, values_of
 from kernelkit.solutions.documents import check_entry, parse, to_text
 from kernelkit.solutions.folder import MANIFEST, NOTES
 from kernelkit.solutions.signature import with_head
 from kernelkit.solutions.templates import MAIN, Template
-
-SCRIPTS = Path(__file__).parents[2]
 
 
 def scaffold(
@@ -115,12 +113,7 @@ def new_files(
 
 
 def _command(script: str, *words: object) -> str:
-    try:
-        place = os.path.relpath(SCRIPTS / script)
-    except ValueError:  # another drive
-        place = str(SCRIPTS / script)
-    place = str(SCRIPTS / script) if place.startswith("..") else place
-    return shlex.join(["python", place, *map(str, words)])
+    return f"{places.command(script)} {shlex.join(map(str, words))}"
 
 
 def _binds_torch(tree: ast.Module) -> bool:

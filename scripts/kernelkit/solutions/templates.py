@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from kernelkit import places
 from kernelkit.dataset.definition import Definition
 from kernelkit.errors import FormatError, UsageError
 from kernelkit.solutions.documents import Document, read_object
 from kernelkit.solutions.folder import read_source
 
-FOLDER = Path(__file__).parents[3] / ".claude" / "skills" / "add-flashinfer-solution" / "templates"
+FOLDER = places.SKILLS / "add-flashinfer-solution" / "templates"
 MAIN = "main.py"
 OWN_KEYS = ("serves", "op_types", "files", "template", "reference")
 

@@ -90,7 +90,7 @@ def _inputs(definition: Definition, workload: Workload) -> Iterator[Problem]:
     if missing or surplus:
         text = f"missing: {', '.join(missing) or '-'}; unknown: {', '.join(surplus) or '-'}"
         yield "W5", "workload.inputs", text, f"exactly {', '.join(definition.inputs)}"
-    indices = _indices(definition)
+    indices = index_inputs(definition)
     for name, source in workload.inputs.items():
         spec = definition.inputs.get(name)
         if spec is not None and (text := _misfit(name, spec, source, name in indices)):
@@ -120,7 +120,7 @@ def _fits(value: int | float | bool, dtype: str) -> bool:
     return type(value) is not bool and -math.inf < value < math.inf
 
 
-def _indices(definition: Definition) -> set[str]:
+def index_inputs(definition: Definition) -> set[str]:
     """Integer tensors whose values matter: by their name, or because a constraint reads them."""
     read: set[str] = set()
     for text in definition.constraints:
