@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelkit import cli
-from kernelkit.bench import options
 from kernelkit.errors import EXIT_FAILED, EXIT_OK, KernelkitError
 
 if TYPE_CHECKING:
@@ -36,9 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("a", metavar="A", help="a solution of the dataset, or a trace file or dataset")
     add("b", metavar="B", help="the same kind; the verdict is about B")
     add("--dataset", type=Path, metavar="DIR", help="the dataset; A and B are solutions of it")
-    add("--noise", type=options.fraction, metavar="F",
+    add("--noise", type=cli.fraction, metavar="F",
         help="noise of traces that tell none, as a fraction (default: they are undecided)")
-    add("--min-change", type=options.fraction, default=0.01, metavar="F",
+    add("--min-change", type=cli.fraction, default=0.01, metavar="F",
         help="a smaller change is none, as a fraction (default: 0.01)")
     add("--fail-if-slower", action="store_true",
         help="exit code 1 where B is slower overall, or the noise is not known")

@@ -26,13 +26,13 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__, examples=EXAMPLES)
     add = parser.add_argument
-    add("--gpus", type=_count, default=1, metavar="N", help="how many (default: 1)")
+    add("--gpus", type=cli.positive_int, default=1, metavar="N", help="how many (default: 1)")
     text = "seconds that the command may run (default: no limit)"
-    add("--exec-timeout", type=_seconds, metavar="S", help=text)
+    add("--exec-timeout", type=cli.seconds, metavar="S", help=text)
     text = "seconds to wait for free GPUs (default: 7200; 0: do not wait)"
-    add("--wait-timeout", type=_seconds_or_0, default=7200.0, metavar="S", help=text)
+    add("--wait-timeout", type=cli.not_negative, default=7200.0, metavar="S", help=text)
     text = "MiB in use up to which a GPU counts as idle (default: 1000)"
-    add("--idle-memory-mb", type=_count, default=1000, metavar="MIB", help=text)
+    add("--idle-memory-mb", type=cli.positive_int, default=1000, metavar="MIB", help=text)
     add("--any-load", action="store_true", help="take GPUs that others compute on, too")
     text = (
         "folder of the locks (default: KERNELKIT_GPU_LOCKS, else one all users of the host share)"
@@ -87,29 +87,6 @@ def _show(args: argparse.Namespace, states: Sequence[dict[str, object]]) -> int:
     document = {"gpus": list(states), "free": len(free), "command": args.command}
     cli.emit(document, as_json=args.json, text="\n".join(lines))
     return EXIT_OK
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a count: {text!r}; expected 1 or more")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    value = _seconds_or_0(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError(f"not a duration: {text!r}; expected seconds above 0")
-    return value
-
-
-def _seconds_or_0(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"not a duration: {text!r}; expected seconds")
-    return value
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelkit import cli
-from kernelkit.bench import options
 from kernelkit.errors import EXIT_FAILED, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--workload", metavar="UUID", help="the workload to call it on (default: the lightest)")
     add("--tool", choices=(*TOOLS, "all"), default="memcheck", help="default: memcheck")
     add("--device", default="cuda:0", metavar="D", help="the GPU (default: cuda:0)")
-    add("--timeout", type=options.seconds, default=600.0, metavar="S",
+    add("--timeout", type=cli.seconds, default=600.0, metavar="S",
         help="end a tool's run after this (default: 600)")  # fmt: skip
     return parser
 

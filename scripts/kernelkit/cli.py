@@ -1,4 +1,4 @@
-"""What every script shares: the parser, list options, output, progress, and errors as exit codes.
+"""What every script shares: parser, types of options, output, progress, errors as exit codes.
 
 A script is a docstring, `build_parser()` and `main(argv=None) -> int`:
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -57,6 +58,42 @@ def positive_ints(text: str) -> list[int]:
     if any(value < 1 for value in values):
         raise argparse.ArgumentTypeError(f"below 1: {text!r}; expected e.g. 1,2,4")
     return list(dict.fromkeys(values))
+
+
+def positive_int(text: str) -> int:
+    """A whole number of at least one."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a positive integer: {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A finite number above zero."""
+    if not 0 < (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"not a positive number of seconds: {text!r}")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A finite number of at least zero."""
+    if not 0 <= (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"not a number of at least zero: {text!r}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    if not 0 <= (value := _number(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"not a number from 0 to 1: {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    """The number, or NaN, which is in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def run(

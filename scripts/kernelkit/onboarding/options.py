@@ -82,9 +82,9 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         help="one more option of collect_workloads.py, e.g. --collect-arg=--isl=512")
     add("--device", metavar="cpu|cuda[:N]|all",
         help="where baselines are evaluated (default: a GPU; without one they are not)")
-    add("--jobs", type=_count, default=1, metavar="N",
+    add("--jobs", type=cli.positive_int, default=1, metavar="N",
         help="repositories, and passes on one GPU, at a time (default: 1)")
-    add("--timeout", type=_seconds, default=900.0, metavar="S",
+    add("--timeout", type=cli.seconds, default=900.0, metavar="S",
         help="for one SGLang pass, and one reference test (default: 900)")
 
 
@@ -106,19 +106,3 @@ def _add_publishing(parser: argparse.ArgumentParser) -> None:
         help="file the issues, push, open the pull requests (default: prepare them only)")
     add("--dry-run", action="store_true", help="say what each phase would do")
 # fmt: on
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a count: {text!r}; expected 1 or more")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"not a duration: {text!r}; expected seconds above 0")
-    return value

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelkit import cli
-from kernelkit.capture.sglang_pass.arguments import count, pair, seconds
+from kernelkit.capture.sglang_pass.arguments import pair
+from kernelkit.cli import positive_int, seconds
 
 if TYPE_CHECKING:
     from kernelkit.capture.collection.collecting import Manner, Traffic
@@ -37,68 +38,70 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model-name", help="short name (default: from the definitions' tags)")
+    add = parser.add_argument
+    add("--model-name", help="short name (default: from the definitions' tags)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--hf-repo-id", metavar="ORG/NAME", help="fetch its config from the hub")
     source.add_argument("--config", type=Path, metavar="FILE", help="a config.json on this disk")
-    parser.add_argument("--model-path", metavar="PATH",
-                        help="a real checkpoint (default: dummy weights, few layers)")
-    parser.add_argument("--tp", type=count, metavar="N", help="default: what gives the shapes")
-    parser.add_argument("--ep", type=count, metavar="N", help="default: what gives the shapes")
-    parser.add_argument("--real-parallelism", action="store_true",
-                        help="as many GPUs as TP asks for (default with --model-path)")
-    parser.add_argument("--page-size", type=count, default=1, metavar="N", help="default: 1")
-    parser.add_argument("--layers", type=count, metavar="N", help="at least N (dummy weights)")
-    parser.add_argument("--quantization", default="none", metavar="NAME",
-                        help="none (the default), config (as published), or SGLang's name")
-    parser.add_argument("--sglang-arg", action="append", default=[], metavar="K=V",
-                        help="one more engine argument, e.g. nnodes=2")
-    parser.add_argument("--launch-command", metavar="TEXT",
-                        help="start this server instead; it gets the recorder's environment")
-    parser.add_argument("--env", default="current", metavar="conda:NAME|venv:PATH|current",
-                        help="the Python that has SGLang")
-    parser.add_argument("--sglang-path", type=Path, metavar="DIR", help="a checkout of SGLang")
+    add("--model-path", metavar="PATH",
+        help="a real checkpoint (default: dummy weights, few layers)")
+    add("--tp", type=positive_int, metavar="N", help="default: what gives the shapes")
+    add("--ep", type=positive_int, metavar="N", help="default: what gives the shapes")
+    add("--real-parallelism", action="store_true",
+        help="as many GPUs as TP asks for (default with --model-path)")
+    add("--page-size", type=positive_int, default=1, metavar="N", help="default: 1")
+    add("--layers", type=positive_int, metavar="N", help="at least N (dummy weights)")
+    add("--quantization", default="none", metavar="NAME",
+        help="none (the default), config (as published), or SGLang's name")
+    add("--sglang-arg", action="append", default=[], metavar="K=V",
+        help="one more engine argument, e.g. nnodes=2")
+    add("--launch-command", metavar="TEXT",
+        help="start this server instead; it gets the recorder's environment")
+    add("--env", default="current", metavar="conda:NAME|venv:PATH|current",
+        help="the Python that has SGLang")
+    add("--sglang-path", type=Path, metavar="DIR", help="a checkout of SGLang")
 
 
 def _add_traffic(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--traffic", choices=("auto", "engine", "server", "both"), default="auto",
-                        help="exact decode batches, a server, or what the definitions need")
-    parser.add_argument("--num-prompts", "--num-samples", type=count, default=100, metavar="N",
-                        help="requests to a server (default: 100)")
-    parser.add_argument("--isl", type=count, default=1024, metavar="N",
-                        help="most input tokens (default: 1024)")
-    parser.add_argument("--osl", type=count, default=64, metavar="N",
-                        help="most output tokens (default: 64)")
-    parser.add_argument("--random-range-ratio", type=_share, default=0.1, metavar="R",
-                        help="random lengths from R times the most (default: 0.1)")
-    parser.add_argument("--batch-sizes", type=cli.positive_ints, default=[1, 8, 32],
-                        metavar="1,8,32", help="exact decode batches (default: 1,8,32)")
-    parser.add_argument("--num-batches", type=count, default=2, metavar="N",
-                        help="batches of each size (default: 2)")
-    parser.add_argument("--restart-per-batch-size", action="store_true",
-                        help="an engine of its own for each batch size")
-    parser.add_argument("--concurrency", type=count, default=16, metavar="N",
-                        help="requests at once (default: 16)")
-    parser.add_argument("--request-rate", type=seconds, metavar="R",
-                        help="requests a second on average (default: no limit)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of prompts and arrivals")
-    parser.add_argument("--port", type=count, metavar="N", help="default: a free one")
-    parser.add_argument("--timeout", type=seconds, default=3600.0, metavar="S",
-                        help="for one engine (default: 3600)")
-    parser.add_argument("--server-timeout", type=seconds, default=1800.0, metavar="S",
-                        help="until a server is ready (default: 1800)")
+    add = parser.add_argument
+    add("--traffic", choices=("auto", "engine", "server", "both"), default="auto",
+        help="exact decode batches, a server, or what the definitions need")
+    add("--num-prompts", "--num-samples", type=positive_int, default=100, metavar="N",
+        help="requests to a server (default: 100)")
+    add("--isl", type=positive_int, default=1024, metavar="N",
+        help="most input tokens (default: 1024)")
+    add("--osl", type=positive_int, default=64, metavar="N",
+        help="most output tokens (default: 64)")
+    add("--random-range-ratio", type=_share, default=0.1, metavar="R",
+        help="random lengths from R times the most (default: 0.1)")
+    add("--batch-sizes", type=cli.positive_ints, default=[1, 8, 32],
+        metavar="1,8,32", help="exact decode batches (default: 1,8,32)")
+    add("--num-batches", type=positive_int, default=2, metavar="N",
+        help="batches of each size (default: 2)")
+    add("--restart-per-batch-size", action="store_true",
+        help="an engine of its own for each batch size")
+    add("--concurrency", type=positive_int, default=16, metavar="N",
+        help="requests at once (default: 16)")
+    add("--request-rate", type=seconds, metavar="R",
+        help="requests a second on average (default: no limit)")
+    add("--seed", type=int, default=0, metavar="N", help="of prompts and arrivals")
+    add("--port", type=positive_int, metavar="N", help="default: a free one")
+    add("--timeout", type=seconds, default=3600.0, metavar="S",
+        help="for one engine (default: 3600)")
+    add("--server-timeout", type=seconds, default=1800.0, metavar="S",
+        help="until a server is ready (default: 1800)")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=("recorder", "level10"), default="recorder",
                         help="level10 writes the whole KV pool at each call")
-    parser.add_argument("--dump-count", type=count, default=2000, metavar="N",
+    parser.add_argument("--dump-count", type=positive_int, default=2000, metavar="N",
                         help="distinct contents kept of one shape of a call (default: 2000)")
     parser.add_argument("--max-disk-gb", type=seconds, default=20.0, metavar="N",
                         help="stop before the run's folder grows beyond it (default: 20)")
-    parser.add_argument("--workloads-per-batch", type=count, default=2, metavar="N",
+    parser.add_argument("--workloads-per-batch", type=positive_int, default=2, metavar="N",
                         help="workloads kept with the same axes (default: 2)")
-    parser.add_argument("--max-new-workloads", type=count, default=20, metavar="N",
+    parser.add_argument("--max-new-workloads", type=positive_int, default=20, metavar="N",
                         help="kept of each definition (default: 20)")
     parser.add_argument("--replace-first", action="store_true",
                         help="put the new workloads in place of those that are there")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cookbook", type=Path, metavar="DIR", help="sgl-cookbook checkout")
     parser.add_argument("--page-sizes", type=cli.positive_ints, default=[1], metavar="1,64",
                         help="server page sizes (default: 1; the kernels see pages of 1 anyway)")
-    parser.add_argument("--layers", type=count, metavar="N",
+    parser.add_argument("--layers", type=cli.positive_int, metavar="N",
                         help="at least N layers (default: one of each kind)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--emulate-parallelism", dest="emulate", action="store_true", default=True,
@@ -77,9 +76,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trace-dump", type=Path, metavar="DIR", help="default: OUTPUT/trace_dump")
     parser.add_argument("--record", type=Path, metavar="DIR", help="default: OUTPUT/record")
     parser.add_argument("--level10", type=Path, metavar="DIR", help="FlashInfer's full dumps, too")
-    parser.add_argument("--timeout", type=seconds, default=900.0, metavar="S",
+    parser.add_argument("--timeout", type=cli.seconds, default=900.0, metavar="S",
                         help="seconds for one pass (default: 900; compiling kernels is the most)")
-    parser.add_argument("--jobs", type=count, default=1, metavar="N",
+    parser.add_argument("--jobs", type=cli.positive_int, default=1, metavar="N",
                         help="passes side by side on one GPU (default: 1)")
     parser.add_argument("--keep-going", action="store_true", help="go on after a failed pass")
     parser.add_argument("--resume", action="store_true", help="leave out passes that are done")
@@ -162,21 +161,3 @@ def _variants(text: str) -> list[str]:
             f"no such variant: {', '.join(unknown)}; of {', '.join(VARIANT_NAMES)}"
         )
     return found
-
-
-def count(text: str) -> int:
-    """A whole number from 1."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a count: {text!r}; expected 1 or more")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """A finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"not a duration: {text!r}; expected seconds above 0")
-    return value
