@@ -103,14 +103,14 @@ def test_the_clocks_inside_and_outside_agree(evaluator: Evaluator) -> None:
 
 
 def test_a_forged_clock_gains_nothing(evaluator: Evaluator) -> None:
-    """The process answers with a tenth of its time: the clock outside counts."""
+    """The process answers with a third of its time: the clock outside counts."""
     honest = _latency_ms(_evaluate(evaluator, _solution(VALUE)))
     forged = VALUE + (
         "\nimport gc\n"
         "for thing in gc.get_objects():\n"
         "    if type(thing).__name__ == 'Stopwatch':\n"
         "        real = thing.elapsed_ms\n"
-        "        thing.elapsed_ms = lambda: real() * 0.35\n"
+        "        thing.elapsed_ms = lambda number=0, real=real: real(number) * 0.35\n"
     )
     found = _evaluate(evaluator, _solution(forged))
     assert _latency_ms(found) > 0.85 * honest

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench.clock.control import Control, ControlFailedError
 from kernelkit.bench.isolation import caches
-from kernelkit.bench.isolation.processes import ServiceError, SolutionFailedError, SolutionProcess
+from kernelkit.bench.isolation.processes import SolutionFailedError, SolutionProcess
+from kernelkit.bench.isolation.service import ServiceError
 from kernelkit.bench.limits.cost import Work
 from kernelkit.bench.outcome import Outcome
 from kernelkit.bench.trial import Trial
@@ -26,15 +27,14 @@ NO_SETUP = "it may take index tensors and scalars of the definition only"
 class Ground:
     """A workload that is taken up: what every entry on it meets."""
 
-    control: Control
-    slots: list[dict[str, Any]]
-    scalars: dict[str, Any]
-    order: list[str]
+    slots: int  # how many calls may be in a batch
+    workload: dict[str, Any]  # what a process must know of it: layout, count, scalars, order
     plannable: set[str]  # inputs that a setup function may take
     probes: list[str]
     work: Work
-    floor_ms: float
     samples: bool  # the op draws at random
+    floor_ms: float = 0.0  # no call is faster
+    control: Control = field(init=False)  # set before the first entry meets it
     reference: dict[str, Any] = field(default_factory=dict)  # its timing
 
 
@@ -48,11 +48,14 @@ class Entry:
     setup: list[str] | None = None  # the inputs that its setup function takes
     printed: str = ""
     timeouts: int = 0
+    ground: Ground | None = None  # what its process has taken up
+    hangs: bool = False  # a call ahead did not end
+    rehearsed: Ground | None = None  # where its process has made a call ahead
     final: Outcome | None = None  # a verdict for all workloads to come
 
     def end(self) -> int:
         """End its process; how many processes it had left."""
-        process, self.process = self.process, None
+        process, self.process, self.ground, self.rehearsed = self.process, None, None, None
         return process.kill()["leftovers"] if process is not None else 0
 
     def evaluate(self, session: Session, ground: Ground) -> Outcome:
@@ -88,7 +91,7 @@ class Entry:
 
     def _hold_against_control(self, ground: Ground, outcome: Outcome) -> Outcome:
         """The outcome, or a void one where the controls have changed."""
-        if self.process is None:
+        if self.process is None or outcome.shaken:
             return outcome
         self.process.freeze()
         try:
@@ -110,21 +113,23 @@ class Entry:
         return self.final
 
     def compile(self, session: Session, ground: Ground) -> None:
-        """One call ahead of all timing. A failure shows again in its place."""
-        if self.process is None:
+        """One call ahead of all timing, beside those of others. No verdict comes of it: a failure
+        shows again in its place, alone. After a call that did not end there are no more ahead."""
+        if self.process is None or self.hangs:
             return
         try:
             self._take_up(session, ground)
-            self.process.ask("rehearse_call", session.settings.timeout)
-        except SolutionFailedError:
+            answer = self.process.ask("rehearse_call", session.settings.timeout)
+            self.rehearsed = ground if answer == {"ok": True} else None
+        except SolutionFailedError as error:
+            self.hangs = error.status is Status.TIMEOUT
             self.end()
 
     def _take_up(self, session: Session, ground: Ground) -> None:
         assert self.process is not None
-        self.process.ask(
-            "workload", session.settings.timeout, slots=ground.slots, scalars=ground.scalars,
-            order=ground.order,
-        )  # fmt: skip
+        if self.ground is not ground:
+            self.process.ask("workload", session.settings.timeout, **ground.workload)
+            self.ground = ground
 
     def _trial(self, session: Session, ground: Ground) -> Outcome:
         try:
@@ -138,13 +143,14 @@ class Entry:
         declared = self.setup is not None and ground.plannable.issuperset(self.setup)
         outcome = Trial(
             verifier, process, ground, self.solution, session.settings,
-            self.setup if declared else None,
+            self.setup if declared else None, rehearsed=self.rehearsed is ground,
         ).run()  # fmt: skip
         if self.setup is not None and not declared:
             outcome.notes.append(f"note: setup({', '.join(self.setup)}) is not called: {NO_SETUP}")
         return outcome
 
     def _load(self, session: Session) -> Outcome | None:
+        self.ground = self.rehearsed = None
         self.process, self.isolation, answer = start(
             session, self.solution, graph=session.settings.cuda_graph
         )
@@ -168,11 +174,12 @@ def start(
     """
     settings, evaluator = session.settings, session.evaluator
     process = evaluator.nursery.fork({
-        "device": settings.device, "arena": session.arena, "arena_bytes": session.arena_bytes,
-        "file_mb": settings.file_mb, "cuda_graph": graph, "events": evaluator.machine["events"],
+        "device": settings.device, "file_mb": settings.file_mb, "cuda_graph": graph,
     })  # fmt: skip
     try:
-        isolation = process.ask("start", settings.timeout)
+        process.ask("warm", settings.timeout)
+        arena = session.arena()
+        isolation = process.ask("start", settings.timeout, **arena)
         if not isinstance(isolation, list):
             raise ServiceError(f"a solution's process did not start: {isolation}")
         try:

@@ -2,49 +2,100 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench.clock.control import Control, ControlFailedError
 from kernelkit.bench.entry import Entry, Ground, start
-from kernelkit.bench.isolation import arena
-from kernelkit.bench.isolation.processes import ServiceError, SolutionFailedError, kill_all
+from kernelkit.bench.given import given_inputs, reference_solution
+from kernelkit.bench.isolation.arena import layout_of
+from kernelkit.bench.isolation.processes import SolutionFailedError, SolutionProcess, kill_all
+from kernelkit.bench.isolation.service import Service, ServiceError
 from kernelkit.bench.limits.cost import Work
+from kernelkit.bench.room import room
 from kernelkit.bench.selection import Task, mark
 from kernelkit.bench.verdict import make_evaluation
 from kernelkit.dataset.definition import Definition
-from kernelkit.dataset.solution import BuildSpec, Language, Solution, SourceFile
-from kernelkit.dataset.store import Dataset, is_lfs_pointer
 from kernelkit.dataset.trace import Trace
-from kernelkit.dataset.workload import SafetensorsInput, ScalarInput, Workload
 from kernelkit.errors import FormatError, KernelkitError
 
 if TYPE_CHECKING:
     from kernelkit.bench.evaluation import Evaluator
 
-BATCH_BYTES, BATCH_SHARE, MOST_SLOTS = 8 << 30, 0.2, 64  # of a batch, on a GPU
+REHEARSAL = "0/rehearsal"  # contents that no call that counts will see
+REFERENCE_PART = 40  # of the time for a workload, for timing the reference on a GPU
 
 
 class Session:
-    """See the module. The verifier may be replaced under way; then all is set up again."""
+    """See the module. The verifier may be replaced under way; then all is set up again.
+
+    `name` is that of its station on the verifier. `share` is its part of the memory for arenas.
+    """
 
     def __init__(
-        self, evaluator: Evaluator, definition: Definition, tasks: list[Task], entries: list[Entry]
-    ) -> None:
-        self.evaluator, self.definition = evaluator, definition
+        self, evaluator: Evaluator, definition: Definition, tasks: list[Task], entries: list[Entry],
+        name: str, share: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.share = share  # of the memory for arenas
+        self.evaluator, self.definition, self.name = evaluator, definition, name
         self.tasks, self.entries = tasks, entries
         self.settings = evaluator.settings
         self.control: Control | None = None
-        self.opened = False
-        self.slots: list[int] = []
+        self.opened_on: Service | None = None
+        self.place: Future[dict[str, Any]] = Future()
+        self.taken: tuple[str, Ground] | None = None  # a workload that is taken up already
+        self.first: Future[Ground] = Future()  # the first workload, for calls ahead of all timing
+
+    def arena(self) -> dict[str, Any]:
+        """Where the arena is, for a process to open it; waits until there is one."""
+        return self.place.result()
+
+    def take_first(self) -> bool:
+        """Take up the first workload and fill a slot, so that processes can make a call; whether
+        that went well."""
+        task = self.tasks[0]
+        try:
+            ground = self._make_ground(task, self._on_verifier(task))
+            self.evaluator.verifier.ask("fill", keys=[REHEARSAL])
+            self.first.set_result(ground)
+            self.evaluator.verifier.ask("rehearse")
+        except KernelkitError as error:
+            self.give_up(error)
+            return False
+        self.taken = task.workload.uuid, ground
+        return True
+
+    def give_up(self, error: BaseException) -> None:
+        """Let nothing wait for the arena or the first workload any more."""
+        for awaited in (self.place, self.first):
+            if not awaited.done():
+                awaited.set_exception(error)
+
+    def bring_up(self, pool: Executor) -> list[Future[Any]]:
+        """Start all processes of the first workload; each makes a call on it, once `take_first`
+        has taken it up."""
+
+        def entry(one: Entry) -> None:
+            one.load(self)
+            one.compile(self, self.first.result())
+
+        def control() -> None:
+            self._start_control().rehearse(self.first.result().workload)
+
+        entries = self._entries_of(self.tasks[0])
+        return [pool.submit(control), *(pool.submit(entry, one) for one in entries)]
+
+    def _entries_of(self, task: Task) -> list[Entry]:
+        names = {solution.name for solution in task.solutions}
+        return [entry for entry in self.entries if entry.solution.name in names]
 
     def run(self) -> Iterator[Trace | str]:
         """Workload after workload, each with all solutions."""
         for task in self.tasks:
-            names = {solution.name for solution in task.solutions}
-            entries = [entry for entry in self.entries if entry.solution.name in names]
+            entries = self._entries_of(task)
             try:
                 if entries:
                     yield from self._workload(task, entries)
@@ -52,51 +103,51 @@ class Session:
                 yield f"{self.definition.name}: workload {task.workload.uuid}: {error}"
                 self._recover()
 
-    def stop(self) -> None:
-        """End the processes of all entries, and the control's."""
-        processes = [entry.process for entry in self.entries]
-        processes.append(self.control.process if self.control is not None else None)
-        kill_all([process for process in processes if process is not None])
+    def processes(self) -> list[SolutionProcess]:
+        """All that run; they are given up."""
+        found = self._living()
         for entry in self.entries:
-            entry.process = None
+            entry.process = entry.ground = entry.rehearsed = None
         self.control = None
+        return found
 
-    def _open(self) -> None:
-        """Set the verifier up for the definition, with an arena for its largest workload."""
-        if self.opened:
-            return
+    def open(self) -> None:
+        """Set the verifier up for the definition, with an arena for its largest workload; what
+        waits for the arena goes on, also where this fails."""
         verifier = self.evaluator.verifier
-        self.tolerance = verifier.ask(
-            "define", definition=self.definition.to_json(), tolerance=self.settings.tolerance
-        )
-        layouts = [arena.layout_of(self.definition, dict(t.workload.axes)) for t in self.tasks]
-        slots = [self._slots(layout.bytes) for layout in layouts]
-        self.slots_of = {t.workload.uuid: n for t, n in zip(self.tasks, slots, strict=True)}
-        self.arena_bytes = max(
-            layout.bytes * number for layout, number in zip(layouts, slots, strict=True)
-        )
-        self.arena = verifier.ask("make_arena", size=self.arena_bytes)
-        self.opened = True
+        if self.opened_on is verifier:
+            verifier.ask("take", name=self.name)
+            return
+        if self.place.done():
+            self.place = Future()
+        try:
+            self.place.set_result(self._open(verifier))
+        except BaseException as error:
+            self.place.set_exception(error)
+            raise
+        self.opened_on = verifier
 
-    def _slots(self, size: int) -> int:
-        """Calls in a batch whose arena and contents fit the device."""
-        if not self.settings.on_cuda or not self.settings.outside:
-            return 1
-        budget = min(BATCH_BYTES, int(BATCH_SHARE * self.evaluator.machine["free_bytes"]))
-        return max(1, min(MOST_SLOTS, max(4, BATCH_BYTES // size), budget // size))
+    def _open(self, verifier: Service) -> dict[str, Any]:
+        machine = self.evaluator.machine
+        self.tolerance = verifier.ask(
+            "define", name=self.name, definition=self.definition.to_json(),
+            tolerance=self.settings.tolerance,
+        )  # fmt: skip
+        sizes = [layout_of(self.definition, dict(t.workload.axes)).bytes for t in self.tasks]
+        slots, size = room(sizes, self.settings, int(self.share * machine["free_bytes"]))
+        self.slots_of = {t.workload.uuid: n for t, n in zip(self.tasks, slots, strict=True)}
+        handle = verifier.ask("make_arena", size=size)
+        return {"arena": handle, "arena_bytes": size, "events": machine["events"]}
 
     def _recover(self) -> None:
         """After a failure: a verifier that is broken is replaced, and all that it had set up."""
         if self.evaluator.verifier.broken:
-            self.stop()
-            self.opened = False
+            stop([self])
+            self.taken = None
             self.evaluator.replace_verifier()
 
     def _workload(self, task: Task, entries: list[Entry]) -> Iterator[Trace]:
-        fresh = [entry for entry in entries if entry.process is None and entry.final is None]
-        ground = self._take_up(task, entries)
-        if fresh and self.settings.on_cuda:
-            self._compile(fresh, ground)
+        ground = self._ground(task, entries)
         for entry in entries:
             if ground is None:
                 ground = self._take_up(task, entries)
@@ -116,51 +167,91 @@ class Session:
                 ground = None
                 self._recover()
 
+    def _ground(self, task: Task, entries: list[Entry]) -> Ground:
+        """The workload, taken up, perhaps ahead."""
+        if self.opened_on not in (None, self.evaluator.verifier):
+            stop([self])  # the verifier was replaced: the arena is gone
+            self.taken = None
+        (uuid, ground), self.taken = self.taken or ("", None), None
+        if ground is not None and uuid == task.workload.uuid:
+            self.open()
+            return self._measure(ground)
+        return self._take_up(task, entries)
+
     def _compile(self, entries: list[Entry], ground: Ground) -> None:
-        """One call of every solution, all at once, before anything is timed."""
-        self.evaluator.verifier.ask("fill", keys=["0/first"])
+        """One call of every solution, all at once, before anything is timed: kernels that are
+        compiled for these shapes, or loaded at first use, are there then."""
+        self.evaluator.verifier.ask("fill", keys=[REHEARSAL])
         with ThreadPoolExecutor(len(entries)) as pool:
             list(pool.map(lambda entry: entry.compile(self, ground), entries))
-        for entry in entries:
-            if entry.process is not None:
-                entry.process.freeze()
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Stop all processes."""
+        for process in self._living():
+            process.freeze()
+
+    def _living(self) -> list[SolutionProcess]:
+        found = [entry.process for entry in self.entries]
+        found.append(self.control.process if self.control is not None else None)
+        return [process for process in found if process is not None]
 
     def _take_up(self, task: Task, entries: list[Entry]) -> Ground:
         """The workload on the verifier and the control; the reference is timed. Processes that are
         not there yet start meanwhile."""
-        self._open()
-        verifier = self.evaluator.verifier
         with ThreadPoolExecutor(len(entries) + 1) as pool:
-            starting = pool.submit(self._start_control)
-            loading = [pool.submit(entry.load, self) for entry in entries]
-            found = verifier.ask(
-                "workload", axes=dict(task.workload.axes), seed=self.settings.seed,
-                key=task.workload.uuid, given=given_inputs(self.evaluator.dataset, task.workload),
-            )  # fmt: skip
-            control = starting.result()
-            for future in loading:
+            starting = self.start(pool, entries)
+            found = self._on_verifier(task)
+            for future in starting:
                 future.result()
-        layout = arena.Layout.from_json(found["layout"])
-        work = Work(**found["work"])
-        slots = [layout.shifted(n * layout.bytes) for n in range(self.slots_of[task.workload.uuid])]
-        ground = Ground(
-            control=control,
-            slots=[slot.to_json() for slot in slots],
-            scalars=found["scalars"],
-            order=list(self.definition.inputs),
+        ground = self._make_ground(task, found)
+        if self.settings.on_cuda:
+            self._compile(entries, ground)
+        return self._measure(ground)
+
+    def start(self, pool: Executor, entries: list[Entry]) -> list[Future[Any]]:
+        """Start the processes that are not there yet; they wait for the arena."""
+        if self.opened_on is not self.evaluator.verifier and self.place.done():
+            self.place = Future()
+        control = pool.submit(self._start_control)
+        return [control, *(pool.submit(entry.load, self) for entry in entries)]
+
+    def _on_verifier(self, task: Task) -> dict[str, Any]:
+        """Let the verifier take the workload up."""
+        self.open()
+        return self.evaluator.verifier.ask(
+            "workload", axes=dict(task.workload.axes), seed=self.settings.seed,
+            key=task.workload.uuid, given=given_inputs(self.evaluator.dataset, task.workload),
+        )  # fmt: skip
+
+    def _make_ground(self, task: Task, found: dict[str, Any]) -> Ground:
+        """What entries meet."""
+        work, slots = Work(**found["work"]), self.slots_of[task.workload.uuid]
+        return Ground(
+            slots=slots,
+            workload={
+                "layout": found["layout"],
+                "count": slots,
+                "scalars": found["scalars"],
+                "order": list(self.definition.inputs),
+            },
             plannable={*found["integers"], *found["scalars"]},
             probes=found["probes"],
             work=work,
-            floor_ms=work.floor_ms(self.evaluator.ceilings),
             samples=self.tolerance["samples"],
         )
-        verifier.ask("lay_slots")
+
+    def _measure(self, ground: Ground) -> Ground:
+        """The control takes the workload up, the reference is timed. Nothing else runs."""
+        ground.floor_ms = ground.work.floor_ms(self.evaluator.ceilings)
+        control = self._start_control()
         try:
-            control.begin(ground.slots, ground.scalars, ground.order)
-        except (ControlFailedError, SolutionFailedError, ServiceError):
+            control.begin(ground.workload)
+        except (ControlFailedError, SolutionFailedError, ServiceError) as error:
             control.process.kill()
             self.control = None
-            raise
+            raise _of_the_control(error) from None
+        ground.control = control
         ground.reference = self._time_reference()
         return ground
 
@@ -171,7 +262,10 @@ class Session:
     def _start_control(self) -> Control:
         """The control, with its process."""
         if self.control is None:
-            process, _, answer = start(self, reference_solution(self.definition), graph=False)
+            try:
+                process, _, answer = start(self, reference_solution(self.definition), graph=False)
+            except SolutionFailedError as error:
+                raise _of_the_control(error) from None
             if answer["ok"] is not True:
                 process.kill()
                 raise FormatError(f"the reference does not load: {answer.get('error')}")
@@ -179,44 +273,28 @@ class Session:
         return self.control
 
     def _time_reference(self) -> dict[str, Any]:
+        on_cuda = self.settings.on_cuda
         settings = {
             "warmup": 2, "iterations": self.settings.iterations,
-            "max_seconds": self.settings.max_seconds / 3,
+            "max_seconds": self.settings.max_seconds / (REFERENCE_PART if on_cuda else 3),
         }  # fmt: skip
         if self.control is not None and not self.settings.on_cuda:
             return self.control.time_reference(**settings).to_json()
         return self.evaluator.verifier.ask("time_reference", settings=settings)
 
 
-def reference_solution(definition: Definition) -> Solution:
-    """The definition's reference as a solution: the honest control."""
-    return Solution(
-        name="control",
-        definition=definition.name,
-        author="kernelkit",
-        spec=BuildSpec(
-            language=Language.PYTHON, target_hardware=["cpu", "cuda"],
-            entry_point="reference.py::run", destination_passing_style=False,
-        ),
-        sources=[SourceFile(path="reference.py", content=definition.reference)],
-    )  # fmt: skip
+def _of_the_control(error: Exception) -> Exception:
+    """The error; a failure of the control's process is none of a solution."""
+    if isinstance(error, SolutionFailedError):
+        return ControlFailedError(f"the control process failed: {error.message}")
+    return error
 
 
-def given_inputs(dataset: Dataset, workload: Workload) -> dict[str, Any]:
-    """The workload's scalars and the places of its recorded tensors. Raises FormatError."""
-    found: dict[str, Any] = {}
-    for name, source in workload.inputs.items():
-        if isinstance(source, ScalarInput):
-            found[name] = {"value": source.value}
-        elif isinstance(source, SafetensorsInput):
-            path = (dataset.root / source.path).resolve()
-            if not path.is_relative_to(dataset.root.resolve()):
-                raise FormatError("a blob's path leaves the dataset", received=source.path)
-            if not path.is_file():
-                raise FormatError("a workload's blob is absent", received=source.path)
-            if is_lfs_pointer(path):
-                raise FormatError(
-                    "a blob is a Git-LFS pointer", received=source.path, next_step="git lfs pull"
-                )
-            found[name] = {"path": str(path), "key": source.tensor_key}
-    return found
+def stop(sessions: list[Session]) -> None:
+    """End some sessions' processes, all at once, and give their arenas back."""
+    kill_all([process for session in sessions for process in session.processes()])
+    for session in sessions:
+        verifier, session.opened_on = session.opened_on, None
+        if verifier is not None and not verifier.broken:
+            with contextlib.suppress(ServiceError):
+                verifier.ask("leave", name=session.name)

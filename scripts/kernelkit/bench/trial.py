@@ -15,12 +15,8 @@ import time
 from typing import TYPE_CHECKING
 
 from kernelkit.bench.clock import batches, timing
-from kernelkit.bench.isolation.processes import (
-    Service,
-    SolutionFailedError,
-    SolutionProcess,
-    now_ms,
-)
+from kernelkit.bench.isolation.processes import SolutionFailedError, SolutionProcess, now_ms
+from kernelkit.bench.isolation.service import Service
 from kernelkit.bench.outcome import Outcome, RefusedError, answered, number
 from kernelkit.bench.settings import Settings, later_limit
 from kernelkit.dataset.solution import Solution
@@ -39,13 +35,15 @@ class Trial:
 
     def __init__(
         self, verifier: Service, process: SolutionProcess, ground: Ground, solution: Solution,
-        settings: Settings, setup: list[str] | None,
+        settings: Settings, setup: list[str] | None, *, rehearsed: bool = False,
     ) -> None:  # fmt: skip
         self.verifier, self.process, self.control = verifier, process, ground.control
-        self.settings, self.ground, self.slots = settings, ground, len(ground.slots)
+        self.settings, self.ground, self.slots = settings, ground, ground.slots
         self.passing = solution.spec.destination_passing_style
+        self.rehearsed = rehearsed  # the process has made a call on the workload
         self.setup = setup  # the inputs of the solution's setup function
-        self.late: list[str] = []  # probes that come between timed calls
+        self.early: list[str] = []  # probes that come among the calls of the first batch
+        self.late: list[str] = []  # probes that come between, or among, timed calls
         self.outcome = Outcome()
         self.limit = settings.timeout
         self.spin_ms = SPIN_MS
@@ -57,7 +55,8 @@ class Trial:
     def run(self) -> Outcome:
         """All calls, in order. Failures become the outcome's status."""
         try:
-            self._first()
+            if not self._in_batches or self.stepwise or not self.rehearsed:
+                self._first()  # what does not end must not do so behind the gate
             if self.ground.samples:
                 for key in ["0/draws", *("probe/wide" for n in self.ground.probes if n == "wide")]:
                     self._draw(key)
@@ -82,6 +81,9 @@ class Trial:
         self.chance.shuffle(probes)
         half = len(probes) // 2
         self.late, keys = probes[:half], probes[half:]
+        if self._in_batches and not self.stepwise:
+            self.early = keys
+            return
         if not self.settings.on_cuda:
             keys += [f"0/warm{number}" for number in range(self.settings.warmup - 1)]
             self.chance.shuffle(keys)
@@ -104,7 +106,7 @@ class Trial:
             samples: list[float] = []
             trials.append(samples)
             deadline = time.monotonic() + share
-            while len(samples) < self.settings.iterations and not timing.settled(samples):
+            while len(samples) < self.settings.iterations and not self._settled(samples):
                 if self.late and self.chance.random() < 0.2:
                     self.late_probe()
                 number = len(samples)
@@ -115,6 +117,9 @@ class Trial:
         while self.late:
             self.late_probe()
         return trials
+
+    def _settled(self, samples: list[float]) -> bool:
+        return timing.settled(samples, batches.METHOD if self.settings.on_cuda else "wall clock")
 
     def _judge_next(self) -> bool:
         """Whether to judge the next call in full: all while time allows, then a secret sample."""
@@ -184,6 +189,12 @@ class Trial:
         self.outcome.judged.append(document)
         if document["status"] != Status.PASSED.value:
             raise RefusedError(document)
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether probes are calls by themselves: something is planned before each, or the op draws
+        at random and many calls are judged together."""
+        return self.setup is not None or self.ground.samples
 
     @property
     def _in_batches(self) -> bool:

@@ -11,6 +11,8 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     import torch
 
     from kernelkit.models.spec import ModelSpec
+
+_drawn_on: ContextVar[str] = ContextVar("device that draws normal values", default="cpu")
 
 Axes = Mapping[str, int]
 Inputs = dict[str, Any]  # name -> torch.Tensor, or a Python number for a scalar
@@ -131,21 +135,26 @@ class OpFamily(ABC):
         seed: int,
         device: str = "cpu",
         given: Mapping[str, Any] | None = None,
+        *,
+        drawn_there: bool = False,
     ) -> Inputs:
         """Valid, representative inputs in the definition's order, the same on every device.
 
         `given` inputs (recorded tensors, scalars) are used as they are. Made on the CPU, then
-        moved. Raises UsageError where an axis has no value.
+        moved. With `drawn_there`, normal values are drawn by the device's own generator, which is
+        fast; then they are the same for one seed and one kind of device only. Raises UsageError
+        where an axis has no value.
         """
         check_axes(definition, axes)
         values: Inputs = dict(given or {})
-        index = self.index_inputs(definition, axes, generator(seed, "index"))
-        for name in definition.inputs:
-            if name not in values:
-                rng = generator(seed, name)
-                values[name] = (
-                    index[name] if name in index else self.value_input(definition, name, axes, rng)
-                )
+        absent = [name for name in definition.inputs if name not in values]
+        if absent:
+            values = {**self.index_inputs(definition, axes, generator(seed, "index")), **values}
+        with _drawing_on(device if drawn_there else "cpu"):
+            for name in absent:
+                if name not in values:
+                    rng = generator(seed, name)
+                    values[name] = self.value_input(definition, name, axes, rng)
         return {name: to_device(values[name], device) for name in definition.inputs}
 
     def index_inputs(self, definition: Definition, axes: Axes, rng: torch.Generator) -> Inputs:
@@ -225,15 +234,31 @@ def torch_dtype(dtype: str) -> torch.dtype:
 def normal(
     definition: Definition, name: str, axes: Axes, rng: torch.Generator, scale: float = 1.0
 ) -> Any:
-    """Normal values of the input's shape and dtype; a Python float for a scalar."""
+    """Normal values of the input's shape and dtype; a Python float for a scalar. They lie where
+    `make_inputs` draws: on the CPU, from `rng`; or on a device, from a generator of its own that
+    `rng` seeds."""
     import torch
 
     spec = definition.inputs[name]
     shape = definition.shape_of(name, dict(axes))
     if shape is None:
         return float(torch.randn((), generator=rng)) * scale
-    values = torch.randn(shape, generator=rng) * scale
+    device = _drawn_on.get()
+    if torch.device(device).type != "cpu":
+        seed = int(torch.randint(1 << 62, (), generator=rng))
+        rng = torch.Generator(device).manual_seed(seed)
+    values = torch.randn(shape, generator=rng, device=device).mul_(scale)
     return values.to(torch_dtype(spec.dtype.value))
+
+
+@contextmanager
+def _drawing_on(device: str) -> Iterator[None]:
+    """Within it `normal` draws on this device."""
+    token = _drawn_on.set(device)
+    try:
+        yield
+    finally:
+        _drawn_on.reset(token)
 
 
 def to_device(value: Any, device: str) -> Any:

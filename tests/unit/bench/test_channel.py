@@ -80,3 +80,10 @@ def test_watch_is_called_while_waiting(ends: tuple[Channel, socket.socket]) -> N
     with pytest.raises(ChannelTimeoutError):
         ours.ask({"do": "x"}, 0.2, lambda: calls.append(1))
     assert calls
+
+
+def test_whether_something_comes(ends: tuple[Channel, socket.socket]) -> None:
+    ours, theirs = ends
+    assert not ours.ready(0.01)
+    theirs.sendall(b"x")
+    assert ours.ready(5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import signal
 import socket
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kernelkit.bench.isolation import landlock, sandbox, seccomp
+from kernelkit.bench.isolation.nursery import Nursery
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
 
@@ -72,6 +75,7 @@ def test_seccomp_refuses_internet_and_signals() -> None:
         first.close()
         second.close()
         _refused(lambda: os.kill(parent, 0))
+        assert _io_uring() == errno.EPERM  # its requests would pass no filter
         os.kill(os.getpid(), 0)
         assert os.waitstatus_to_exitcode(os.waitpid(_forked_child(), 0)[1]) == 0
 
@@ -79,6 +83,14 @@ def test_seccomp_refuses_internet_and_signals() -> None:
     if code == 77:
         pytest.skip("no seccomp here")
     assert code == 0
+
+
+def _io_uring() -> int:
+    """The error of asking for an io_uring."""
+    library = ctypes.CDLL(None, use_errno=True)
+    parameters = ctypes.create_string_buffer(120)
+    library.syscall(425, 1, parameters)
+    return ctypes.get_errno()
 
 
 def _forked_child() -> int:
@@ -129,3 +141,16 @@ def test_no_user_of_its_own_in_a_folder_that_it_cannot_reach(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     tmp_path.chmod(0o700)
     assert sandbox.user_for(1, tmp_path) is None
+
+
+@linux
+def test_the_nursery_holds_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A fork reads its parent's first environment in /proc/self/environ."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    nursery = Nursery(tmp_path)
+    try:
+        held = Path(f"/proc/{nursery.service.process.pid}/environ").read_bytes()
+    finally:
+        nursery.stop()
+    assert b"MY_TOKEN" not in held and b"PATH=" in held

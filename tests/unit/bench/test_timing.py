@@ -56,6 +56,16 @@ def test_when_a_trial_may_end() -> None:
     assert not settled([1.0, 1.0 + 10 * ENOUGH] * MIN_SAMPLES)
 
 
+def test_short_calls_on_a_gpu_are_settled_by_what_processes_differ_by() -> None:
+    """Ten microseconds, known to half a one: two processes differ by more."""
+    samples = [0.0100, 0.0105] * MIN_SAMPLES
+    assert settled(samples, "cuda events")
+    assert not settled(samples)
+    assert not settled(samples[: MIN_SAMPLES - 1], "cuda events")
+    long = [value * 100 for value in samples]  # five percent of a millisecond are no noise
+    assert not settled(long, "cuda events")
+
+
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "1", None])
 def test_what_is_no_time(value: object) -> None:
     assert not sound(value)

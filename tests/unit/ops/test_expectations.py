@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from kernelkit.models.config import parse_config
+from kernelkit.models.parallelism import parallel_grid
 from kernelkit.models.spec import ModelSpec
-from kernelkit.ops.derivation import Request, derive, parallel_grid
+from kernelkit.ops.derivation import Request, derive
 
 # Where an expectation and a published config are the same model.
 CONFIGS = {

@@ -7,9 +7,9 @@ import pytest
 from kernelkit.dataset.definition import DType
 from kernelkit.dataset.store import Dataset
 from kernelkit.errors import UsageError
-from kernelkit.models.parallelism import Parallelism
+from kernelkit.models.parallelism import Parallelism, parallel_grid
 from kernelkit.models.spec import AttentionSpec, Layer, ModelSpec
-from kernelkit.ops.derivation import Request, derive, parallel_grid
+from kernelkit.ops.derivation import Request, derive
 from kernelkit.ops.placement import WRITTEN, Outcome, place
 
 

@@ -84,6 +84,13 @@ class Driver:
         """Give memory of `allocate` back."""
         self.call("cuMemFree_v2", ctypes.c_uint64(address))
 
+    def copy(self, target: int, source: int, size: int, stream: ctypes.c_void_p | None) -> None:
+        """Queue a copy between addresses of the device on a stream (None: the default one)."""
+        self.call(
+            "cuMemcpyDtoDAsync_v2",
+            ctypes.c_uint64(target), ctypes.c_uint64(source), ctypes.c_size_t(size), stream,
+        )  # fmt: skip
+
     def export_memory(self, address: int) -> str:
         """A handle by which another process opens memory of `allocate`."""
         handle = _Handle()
@@ -200,10 +207,7 @@ class Stopwatch:
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Queue a copy between addresses of the device."""
-        self.driver.call(
-            "cuMemcpyDtoDAsync_v2",
-            ctypes.c_uint64(target), ctypes.c_uint64(source), ctypes.c_size_t(size), None,
-        )  # fmt: skip
+        self.driver.copy(target, source, size, None)
 
     def _calibrate(self) -> float:
         """Clock cycles in a millisecond of `spin`."""

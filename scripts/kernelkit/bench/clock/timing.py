@@ -95,9 +95,13 @@ def _process(samples: list[float], method: str) -> float:
     return max(share, least_ms / statistics.median(samples))
 
 
-def settled(samples: list[float]) -> bool:
-    """Whether a trial may end early."""
-    return len(samples) >= MIN_SAMPLES and relative_error(samples) < ENOUGH
+def settled(samples: list[float], method: str = "wall clock") -> bool:
+    """Whether a trial may end early: the median is known to ENOUGH; or, on a GPU, twice as well as
+    two processes with the same code agree, which no more samples of one can better."""
+    if len(samples) < MIN_SAMPLES:
+        return False
+    enough = ENOUGH if method in PROCESS_MS else max(ENOUGH, _process(samples, method) / 2)
+    return relative_error(samples) < enough
 
 
 def sound(sample: float) -> bool:
@@ -141,7 +145,7 @@ def measure(
         if time.perf_counter() > deadline - max_seconds / 2:
             break
     samples: list[float] = []
-    while len(samples) < iterations and not settled(samples):
+    while len(samples) < iterations and not settled(samples, method):
         samples.append(sample())
         if len(samples) >= 3 and time.perf_counter() > deadline:
             break

@@ -62,8 +62,20 @@ class Channel:
         `watch` is called while waiting, about every 50 ms, and may raise. Raises
         ChannelTimeoutError after `seconds`, ChannelClosedError, ProtocolError.
         """
+        return self.answer(self.post(message), seconds, watch)
+
+    def post(self, message: Message) -> int:
+        """Send a request; the number by which `answer` knows its answer."""
         number = secrets.randbits(62)
         self.send({**message, "request": number})
+        return number
+
+    def ready(self, seconds: float) -> bool:
+        """Whether something comes from the other side within so many seconds."""
+        return bool(select.select([self.socket], [], [], seconds)[0])
+
+    def answer(self, number: int, seconds: float, watch: Callable[[], None] | None = None) -> Any:
+        """The `value` of the answer to a request that was posted; see `ask`."""
         answer = self.receive(seconds, watch)
         if answer.get("request") != number or "value" not in answer:
             raise ProtocolError("an answer to no request")

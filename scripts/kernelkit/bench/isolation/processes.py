@@ -1,4 +1,4 @@
-"""The orchestrator's side of its processes: start them, ask them, freeze them, end them.
+"""A solution's process as the orchestrator sees it: ask it, freeze it, end it.
 
 This module and all that the orchestrator imports load no torch.
 """
@@ -9,158 +9,29 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kernelkit import places
-from kernelkit.bench.isolation import sandbox
 from kernelkit.bench.isolation.channel import (
     Channel,
     ChannelClosedError,
     ChannelTimeoutError,
     ProtocolError,
 )
+from kernelkit.bench.isolation.printed import Capture
+from kernelkit.bench.isolation.service import ServiceError
 from kernelkit.bench.isolation.zygote import children
 from kernelkit.dataset.trace import Status
-from kernelkit.errors import KernelkitError, MissingDependencyError
 
-START_SECONDS = 180.0  # importing torch on a busy machine or a slow disk
-LOG_BYTES = 4000  # kept of each end of what a solution prints
-QUEUE_SECONDS = 0.04
+if TYPE_CHECKING:
+    from kernelkit.bench.isolation.nursery import Nursery
+
+QUEUE_SECONDS = 0.04  # for queueing a batch
+WAITING_SECONDS = 0.004  # until a process that will wait for the device does so
 MEMORY_SHARE = 0.6  # of the machine's memory, for a solution's process
-
-
-class Service:
-    """A trusted process of the evaluator, and the channel to it."""
-
-    def __init__(self, module: str, log: Path) -> None:
-        own, other = socket.socketpair()
-        os.set_inheritable(other.fileno(), True)
-        environment = {**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"}
-        self.log = log
-        with open(log, "ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module, str(other.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                cwd=log.parent,
-                pass_fds=[other.fileno()],
-                start_new_session=True,
-            )
-        other.close()
-        self.channel = Channel(own)
-        self.limit = START_SECONDS
-        self.broken = False
-        self.lock = threading.Lock()  # one request at a time
-
-    def ask(self, do: str, **arguments: Any) -> Any:
-        """Ask it. Raises ServiceError with what it says, or where it does not answer."""
-        try:
-            with self.lock:
-                value = self.channel.ask({"do": do, **arguments}, self.limit)
-        except ChannelTimeoutError:
-            self.broken = True
-            raise ServiceError(f"no answer to {do!r} within {self.limit:g} s") from None
-        except (ChannelClosedError, ProtocolError):
-            self.broken = True
-            raise ServiceError(f"its process ended at {do!r}: {self.last_words()}") from None
-        if isinstance(value, dict) and "error" in value:
-            raise ServiceError(str(value["error"]))
-        return value
-
-    def last_words(self) -> str:
-        """The end of what it has printed."""
-        text = self.log.read_text(encoding="utf-8", errors="replace").strip()
-        return text.splitlines()[-1] if text else "without a word"
-
-    def stop(self) -> None:
-        """End it."""
-        self.channel.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
-        with contextlib.suppress(OSError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-class ServiceError(KernelkitError):
-    """A process of the evaluator failed."""
-
-
-def _python_path() -> str:
-    """The path for imports: kernelkit's own, then the caller's."""
-    given = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(places.LIBRARY), *([given] if given else [])])
-
-
-class Nursery:
-    """Makes the processes of solutions: each forked from one that has torch loaded."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.count = 0
-        self.known: set[int] = set()  # the processes that it has made
-        self.replacing = threading.Lock()
-        self.service = self._start()
-
-    def _start(self) -> Service:
-        if not sys.platform.startswith(("linux", "darwin")):
-            raise MissingDependencyError("needs Linux or macOS", received=sys.platform)
-        return Service("kernelkit.bench.isolation.zygote", self.folder / "zygote.log")
-
-    def fork(self, order: dict[str, Any]) -> SolutionProcess:
-        """A new process, in a new folder of its own. Raises ServiceError."""
-        with self.service.lock:
-            self.count += 1
-            number = self.count
-        folder = self.folder / f"{number:04d}"
-        user = sandbox.user_for(os.getpid() * 7 + number, self.folder)
-        for part in (folder, folder / "tmp", folder / "code", folder / ".cache"):
-            part.mkdir()
-            if user is not None:
-                os.chown(part, user, user)
-        own, other = socket.socketpair()
-        reading, writing = os.pipe()
-        try:
-            pid = self._fork({**order, "folder": str(folder), "user": user}, other, writing)
-        finally:
-            other.close()
-            os.close(writing)
-        self.known.add(pid)
-        return SolutionProcess(self, pid, folder, user, Channel(own), reading)
-
-    def _fork(self, order: dict[str, Any], other: socket.socket, writing: int) -> int:
-        """The process's number. A nursery that is gone is replaced once."""
-        for attempt in (1, 2):
-            service = self.service
-            try:
-                with service.lock:
-                    service.channel.send({"do": "fork", "order": order, "request": 0})
-                    socket.send_fds(service.channel.socket, [b"."], [other.fileno(), writing])
-                    return int(service.channel.receive(START_SECONDS)["value"])
-            except (ChannelClosedError, ProtocolError, ChannelTimeoutError, OSError) as error:
-                if attempt == 2:
-                    text = f"no process can be started: {service.last_words()} ({error})"
-                    raise ServiceError(text) from None
-                with self.replacing:
-                    if self.service is service:
-                        service.stop()
-                        self.service = self._start()
-        raise AssertionError("unreachable")
-
-    def stop(self) -> None:
-        """End the nursery and every process it has made."""
-        with contextlib.suppress(ServiceError):
-            self.service.ask("sweep", pids=None)
-        self.service.stop()
 
 
 class SolutionProcess:
@@ -177,6 +48,7 @@ class SolutionProcess:
         self.printed = Capture(log)
         self.ended: dict[str, Any] | None = None
         self.queue_seconds = QUEUE_SECONDS  # of a batch, before the gate opens anyhow
+        self.waits = 0  # batches in a row for which it had to
 
     def write_sources(self, sources: list[tuple[str, str]]) -> None:
         """Unpack sources into `code`, readable by the process."""
@@ -191,23 +63,23 @@ class SolutionProcess:
     def ask_while(
         self, do: str, seconds: float, act: Callable[[], None], after: float, **arguments: Any
     ) -> Any:
-        """Ask it; where it has not answered `after` seconds, `act` while waiting."""
-        start = time.monotonic()
+        """Ask it; where it has not answered `after` seconds, `act` once, then wait on."""
+        return self._ask(do, seconds, arguments, act, after)
 
-        def watch() -> None:
-            if time.monotonic() - start > after:
-                act()
-            self._watch()
-
-        return self.ask(do, seconds, watch, **arguments)
-
-    def ask(
-        self, do: str, seconds: float, watch: Callable[[], None] | None = None, **arguments: Any
-    ) -> Any:
+    def ask(self, do: str, seconds: float, **arguments: Any) -> Any:
         """Ask it. Raises SolutionFailedError: out of time, out of turn, out of memory, gone."""
+        return self._ask(do, seconds, arguments, None, 0.0)
+
+    def _ask(
+        self, do: str, seconds: float, arguments: dict[str, Any], act: Callable[[], None] | None,
+        after: float,
+    ) -> Any:  # fmt: skip
         self.thaw()
         try:
-            return self.channel.ask({"do": do, **arguments}, seconds, watch or self._watch)
+            number = self.channel.post({"do": do, **arguments})
+            if act is not None and not self.channel.ready(after):
+                act()
+            return self.channel.answer(number, seconds, self._watch)
         except ChannelTimeoutError:
             text = f"killed: no end of {do!r} within {seconds:g} s"
             raise SolutionFailedError(Status.TIMEOUT, text) from None
@@ -244,6 +116,13 @@ class SolutionProcess:
             pid = waiting.pop()
             yield pid
             waiting += children(pid)
+
+    def note_wait(self, waited: bool) -> None:
+        """Say whether the gate had to be opened for it: twice in a row, and its calls wait for the
+        device, so that the gate opens soon from then on. Once may be a compilation."""
+        self.waits = self.waits + 1 if waited else 0
+        if self.waits >= 2:
+            self.queue_seconds = WAITING_SECONDS
 
     def freeze(self) -> None:
         """Stop it and all its descendants, at once: what it did not do by now is not done."""
@@ -301,38 +180,6 @@ class SolutionFailedError(Exception):
     def __init__(self, status: Status, message: str) -> None:
         self.status, self.message = status, message
         super().__init__(message)
-
-
-class Capture:
-    """What a solution prints: the first and the last of it, however much there is."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.head, self.tail, self.size = b"", b"", 0
-        self.descriptor = descriptor
-        self.thread = threading.Thread(target=self._drain, daemon=True)
-        self.thread.start()
-
-    def _drain(self) -> None:
-        with open(self.descriptor, "rb", buffering=0) as pipe:
-            while part := pipe.read(1 << 16):
-                self.size += len(part)
-                room = LOG_BYTES - len(self.head)
-                self.head += part[:room] if room > 0 else b""
-                self.tail = (self.tail + part)[-LOG_BYTES:]
-
-    def close(self) -> None:
-        """Wait a moment for the rest."""
-        self.thread.join(1.0)
-
-    def text(self) -> str:
-        """What is kept."""
-        if self.size <= 2 * LOG_BYTES:
-            rest = self.size - len(self.head)
-            whole = self.head + (self.tail[-rest:] if rest > 0 else b"")
-            return whole.decode("utf-8", "replace").strip()
-        left_out = self.size - 2 * LOG_BYTES
-        middle = f"\n[... {left_out} bytes left out ...]\n".encode()
-        return (self.head + middle + self.tail).decode("utf-8", "replace").strip()
 
 
 def _death(code: int | None, do: str) -> str:

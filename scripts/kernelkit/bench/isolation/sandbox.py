@@ -25,6 +25,17 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PAT
              "FLASHINFER_DISABLE_VERSION_CHECK", "OMP_NUM_THREADS", "PYTHONPATH",
              "PYTHONDONTWRITEBYTECODE", "TZ", "SSL_CERT_FILE")  # fmt: skip
 
+# What the process that they are forked from needs besides: where Python finds its packages.
+FOR_THE_NURSERY = ("HOME", "TMPDIR", "PYTHONUSERBASE", "PYTHONHOME", "LD_PRELOAD")
+
+
+def nursery_environment() -> dict[str, str]:
+    """The variables of the process that solutions' processes are forked from. A fork can read
+    what its parent was started with (/proc/self/environ), whatever it deletes: so no secret of
+    the user's may be among them."""
+    names = (*PASSED_ON, *FOR_THE_NURSERY)
+    return {name: os.environ[name] for name in names if name in os.environ}
+
 
 def environment(home: Path) -> dict[str, str]:
     """The variables of a solution's process: few, and all caches below `home`."""

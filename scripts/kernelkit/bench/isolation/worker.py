@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,11 @@ from kernelkit import places
 from kernelkit.bench.isolation import sandbox
 from kernelkit.bench.isolation.arena import HostMemory, Layout
 from kernelkit.bench.isolation.building import build
-from kernelkit.bench.isolation.calling import BadOutputError, describe, name_outputs
+from kernelkit.bench.isolation.calling import BadOutputError, describe
 from kernelkit.bench.isolation.channel import Channel, serve
+from kernelkit.bench.isolation.slot import Slot, Slots
 
 if TYPE_CHECKING:
-    import torch
-
     from kernelkit.bench.clock.cuda_driver import DeviceMemory, Driver, Stopwatch
 
 
@@ -43,15 +42,16 @@ def main(channel: Channel, order: dict[str, Any]) -> None:
     """Serve the orchestrator's requests, locked in."""
     process = SolutionProcess(order)
     serve(channel, {
-        "start": process.start, "load": process.load, "workload": process.workload,
-        "setup": process.setup, "call": process.call, "batch": process.batch,
+        "warm": process.warm, "start": process.start, "load": process.load,
+        "workload": process.workload, "setup": process.setup, "call": process.call,
+        "batch": process.batch,
         "rehearse_copies": process.rehearse_copies, "rehearse_call": process.rehearse_call,
         "times": process.times,
     })  # fmt: skip
 
 
 class SolutionProcess:
-    """The state of a solution's process. `order`: folder, user, device, arena, arena_bytes."""
+    """The state of a solution's process. `order`: folder, user, device, file_mb, cuda_graph."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
@@ -63,18 +63,22 @@ class SolutionProcess:
         self.passing = True
         self.driver: Driver | None = None
         self.stopwatch: Stopwatch | None = None
-        self.slots: list[Slot] = []
+        self.slots: Sequence[Slot] = []
 
-    def start(self) -> list[str]:
-        """Open the arena, give up privileges, start the device. Names what holds it in."""
+    def warm(self) -> bool:
+        """What needs no arena, and takes its time: its environment, the device's context."""
         self._enter()
+        if self.on_cuda:
+            self._start_cuda()  # while its files can still be reached
+        return True
+
+    def start(self, arena: str, arena_bytes: int, events: list[str]) -> list[str]:
+        """Open the arena, give up privileges. Names what holds it in. After `warm`."""
         isolation = ["own session", "resource limits"]
         if not self.on_cuda:
-            self.memory: HostMemory | DeviceMemory = HostMemory.open(
-                Path(self.order["arena"]), self.order["arena_bytes"]
-            )
+            self.memory: HostMemory | DeviceMemory = HostMemory.open(Path(arena), arena_bytes)
         else:
-            self._start_cuda()  # while its files can still be reached
+            self._open_cuda(arena, arena_bytes, events)
         isolation += ["no network"] if sandbox.leave_network() else []
         if self.order["user"] is not None:
             sandbox.become(self.order["user"])
@@ -96,19 +100,24 @@ class SolutionProcess:
     def _start_cuda(self) -> None:
         import torch
 
-        from kernelkit.bench.clock.cuda_driver import DeviceMemory, Driver, Stopwatch
+        from kernelkit.bench.clock.cuda_driver import Driver, Stopwatch
 
         torch.cuda.set_device(self.device)
         torch.zeros(1, device=self.device)
         torch.cuda.synchronize()
         self.driver = Driver()
-        address = self.driver.open_memory(self.order["arena"])
-        self.memory = DeviceMemory(address, self.order["arena_bytes"], self.device)
         self.stopwatch = Stopwatch(self.driver)
-        self.gate, self.end = map(self.driver.open_event, self.order["events"])
         self.default_stream = torch.cuda.default_stream()
         self.set_stream = torch.cuda.set_stream
         self.new_graph, self.capture = torch.cuda.CUDAGraph, torch.cuda.graph
+
+    def _open_cuda(self, arena: str, arena_bytes: int, events: list[str]) -> None:
+        from kernelkit.bench.clock.cuda_driver import DeviceMemory
+
+        assert self.driver is not None
+        address = self.driver.open_memory(arena)
+        self.memory = DeviceMemory(address, arena_bytes, self.device)
+        self.gate, self.end = map(self.driver.open_event, events)
 
     def load(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Load the sources in `folder`/code; {"ok": true}, or {"ok": false, "error": text}."""
@@ -124,10 +133,10 @@ class SolutionProcess:
         return {"ok": True, "setup": list(inspect.signature(self.setup_function).parameters)}
 
     def workload(
-        self, slots: list[dict[str, Any]], scalars: dict[str, Any], order: list[str]
+        self, layout: dict[str, Any], count: int, scalars: dict[str, Any], order: list[str]
     ) -> bool:
         """Place inputs and outputs: one slot for calls one by one, more for batches."""
-        self.slots = [Slot(self.memory, Layout.from_json(slot), scalars, order) for slot in slots]
+        self.slots = Slots(self.memory, Layout.from_json(layout), count, scalars, order)
         return True
 
     def rehearse_call(self) -> dict[str, Any]:
@@ -208,25 +217,21 @@ class SolutionProcess:
         slot.graph.replay()
         return slot.result
 
-    def batch(self, count: int, take: bool, instead: str = "") -> dict[str, Any]:
+    def batch(self, count: int, take: bool, nothing: bool = False) -> dict[str, Any]:
         """Queue a call on each of the first slots behind the gate (another process's event), then
         mark the end by the other. Answers when all is queued, not when it is done.
 
-        `take`: copy each call's outputs away. `instead` of the solution, for the control process:
-        "nothing", or "fill" (write all outputs).
+        `take`: copy each call's outputs away. `nothing`: calls of nothing, by the control process.
         """
         assert self.driver is not None and self.stopwatch is not None
         driver, watch = self.driver, self.stopwatch
-        function = {"": self.function, "nothing": _nothing, "fill": _fill}[instead]
-        passing = self.passing or bool(instead)
+        function = _nothing if nothing else self.function
+        passing = self.passing or nothing
         try:
             self.set_stream(self.default_stream)
             watch.reserve(count)
             slots = [(number, self.slots[number]) for number in range(count)]
-            arguments = [
-                [*slot.outputs.values()] if function is _fill else slot.arguments(passing)
-                for _, slot in slots
-            ]
+            arguments = [slot.arguments(passing) for _, slot in slots]
             start = time.perf_counter()
             driver.call("cuStreamWaitEvent", None, self.gate, 0)
             for number, slot in slots:
@@ -262,69 +267,8 @@ class SolutionProcess:
         return {"ok": False, "error": text}
 
 
-class Slot:
-    """One set of places: the arguments of a call."""
-
-    def __init__(
-        self,
-        memory: HostMemory | DeviceMemory,
-        layout: Layout,
-        scalars: dict[str, Any],
-        order: list[str],
-    ) -> None:
-        tensors = {name: memory.tensor(place) for name, place in layout.inputs.items()}
-        self.inputs = {name: tensors[name] if name in tensors else scalars[name] for name in order}
-        self.outputs = {name: memory.tensor(place) for name, place in layout.outputs.items()}
-        self.taken = {name: memory.tensor(place) for name, place in layout.taken.items()}
-        self.graph: Any = None
-        self.result: Any = None  # what the recorded call returned
-
-    def arguments(self, passing: bool) -> list[Any]:
-        """The positional arguments of a call."""
-        return [*self.inputs.values(), *(self.outputs.values() if passing else ())]
-
-    def keep(self, result: object) -> None:
-        """Copy what was returned into the outputs (CPU)."""
-        for name, value in self._named(result).items():
-            self.outputs[name].copy_(value)
-
-    def take(self, result: object, passing: bool, watch: Stopwatch) -> None:
-        """Queue copies of the outputs, of the call's own or returned, to `taken` (CUDA)."""
-        values = self.outputs if passing else self._named(result)
-        for name, value in values.items():
-            target = self.taken[name]
-            if not target.numel():
-                continue
-            if value.is_contiguous():
-                watch.copy(target.data_ptr(), value.data_ptr(), target.nbytes)
-            else:
-                target.copy_(value)
-
-    def _named(self, result: object) -> dict[str, torch.Tensor]:
-        """Returned outputs by name, of just the right form. Raises BadOutputError."""
-        values = name_outputs(result, list(self.outputs))
-        for name, value in values.items():
-            wanted = self.outputs[name]
-            if value.shape != wanted.shape:
-                text = f"{name}: shape {tuple(value.shape)}, expected {tuple(wanted.shape)}"
-                raise BadOutputError("INCORRECT_SHAPE", text)
-            if value.dtype != wanted.dtype:
-                text = f"{name}: dtype {value.dtype}, expected {wanted.dtype}"
-                raise BadOutputError("INCORRECT_DTYPE", text)
-            if value.device != wanted.device:
-                text = f"{name}: on {value.device}, expected {wanted.device}"
-                raise BadOutputError("RUNTIME_ERROR", text)
-        return values
-
-
 def _nothing(*arguments: object) -> None:
     """What is called before a solution is loaded: to measure the cost of a call itself."""
-
-
-def _fill(*arguments: object) -> None:
-    """Write all outputs."""
-    for value in arguments:
-        value.fill_(1)  # type: ignore[attr-defined]
 
 
 def _die_with_parent() -> None:

@@ -125,7 +125,7 @@ def compare_values(
         )
     errors = measure(got, want, tolerance, seen)
     ratio = 1.0 - errors.wrong / want.numel()
-    reasons = _reasons(tolerance, seen, errors, want, ratio)
+    reasons = faults_of(tolerance, seen, errors, want, ratio)
     limit = math.inf if errors.stray else 0.0
     error = OutputError(max(errors.max_abs, limit), max(errors.max_rel, limit), ratio)
     status = Status.INCORRECT_NUMERICAL if reasons else Status.PASSED
@@ -133,7 +133,7 @@ def compare_values(
     return Verdict(status, error.max_abs, error.max_rel, ratio, text, {name: error})
 
 
-def _reasons(
+def faults_of(
     tolerance: Tolerance, seen: Survey, errors: Errors, want: torch.Tensor, ratio: float
 ) -> list[str]:
     """Why the output is refused; empty where it is not."""

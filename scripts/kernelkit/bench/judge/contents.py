@@ -1,4 +1,5 @@
-"""The contents of a workload's inputs: never the same twice, always the same for one seed.
+"""The contents of a workload's inputs: never the same twice, always the same for one seed on one
+kind of device (large tensors are drawn by the device itself, whose generator is its own).
 
 The op family makes inputs once; each call sees them varied by a seed of its own (`OpFamily.vary`),
 so that a result kept from an earlier call is wrong. Probes are inputs that show
@@ -33,7 +34,9 @@ class Contents:
         self.family = ops.family_or_generic(definition.op_type)
         text = f"{seed}/{definition.name}/{sorted(axes.items())}"
         self.seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "little")
-        self.base = self.family.make_inputs(definition, axes, self.seed, device, given=given)
+        self.base = self.family.make_inputs(
+            definition, axes, self.seed, device, given=given, drawn_there=True
+        )
 
     def inputs(self, key: Key) -> Inputs:
         """The inputs of a call. A probe's key names one of `probes`."""

@@ -144,8 +144,7 @@ def measure(got: torch.Tensor, want: torch.Tensor, tolerance: Tolerance, seen: S
     wrong, stray, dot, energy, squares = table[:, [0, 1, 6, 7, 8]].sum(dim=0).tolist()
     max_abs, max_rel, row_error = table[:, [2, 3, 4]].amax(dim=0).tolist()
     chunk, row = int(worst), int(table[worst, 5])
-    gain = dot / energy if energy else 1.0
-    noise = max(0.0, squares / energy - (gain - 1.0) ** 2) if energy else 0.0
+    gain, noise = gain_of(dot, energy, squares, max(1, want.numel() // width))
     return Errors(
         wrong=int(wrong),
         stray=int(stray),
@@ -154,9 +153,17 @@ def measure(got: torch.Tensor, want: torch.Tensor, tolerance: Tolerance, seen: S
         row_error=math.sqrt(row_error),
         row=starts[chunk] // width + row,
         gain=gain,
-        gain_noise=math.sqrt(noise / max(1, want.numel() // width)),
+        gain_noise=noise,
         first=_first(got, want, tolerance, seen, dtype) if wrong else -1,
     )
+
+
+def gain_of(dot: float, energy: float, squares: float, rows: int) -> tuple[float, float]:
+    """The factor that fits got = gain * want best, and its standard error, from got.want,
+    want.want and error.error over `rows` rows."""
+    gain = dot / energy if energy else 1.0
+    noise = max(0.0, squares / energy - (gain - 1.0) ** 2) if energy else 0.0
+    return gain, math.sqrt(noise / rows)
 
 
 def _wrong(

@@ -49,6 +49,11 @@ class Reference:
             self.kept_bytes -= _bytes(self.kept.popitem(last=False)[1])
         return found
 
+    def forget(self) -> None:
+        """Keep nothing of what it has returned."""
+        self.kept.clear()
+        self.kept_bytes = 0
+
     def call(self, inputs: Inputs) -> Tensors:
         """Run it; the inputs stay as they are. Raises ReferenceFailedError."""
         import torch

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from kernelkit.bench.judge.compare import Tensors
 
-FAR, TINY = 0.25, 1e-6
 MOST_UNDECIDED = 0.5  # of the rows: beyond it ties are what the inputs are about
 
 
@@ -69,50 +68,6 @@ def judge(
     if undecided is None or not bool(undecided.any()):
         return compare(got, want, tolerance)
     return _decided(got, want, undecided, tolerance)
-
-
-def judge_all(
-    definition: Definition,
-    got: list[Tensors],
-    want: list[Tensors],
-    inputs: list[Inputs],
-    tolerance: Tolerance,
-) -> Verdict:
-    """The verdict on many calls. Outputs that go by value are judged stacked, which is much faster;
-    one by one where that refuses them, and for other ops."""
-    import torch
-
-    def stacked(calls: list[Tensors]) -> Tensors:
-        return {name: torch.stack([call[name] for call in calls]) for name in want[0]}
-
-    if len(got) > 1 and not tolerance.samples and not topk.applies(definition, inputs[0]):
-        verdict = compare(stacked(got), stacked(want), tolerance)
-        if verdict.status is Status.PASSED:
-            return verdict
-    each = zip(got, want, inputs, strict=True)
-    return worst([judge(definition, *call, tolerance) for call in each])
-
-
-def distant(got: list[Tensors], want: list[Tensors]) -> list[int]:
-    """The calls whose outputs are far from the reference's: a distance of more than FAR of the
-    norm, or another share than FAR of unequal integers. A few passes over all calls at once; it
-    sees a call that was not done, not a small error.
-    """
-    import torch
-
-    wrong = torch.zeros(len(got), dtype=torch.bool, device=next(iter(want[0].values())).device)
-    for name in want[0]:
-        have = torch.stack([call[name] for call in got]).flatten(1)
-        wanted = torch.stack([call[name] for call in want]).flatten(1)
-        if not have.numel():
-            continue
-        if have.dtype.is_floating_point:
-            error = torch.where(have == wanted, 0.0, have.float() - wanted.float())
-            norm = torch.where(wanted.isfinite(), wanted.float(), 0.0).norm(dim=1)
-            wrong |= ~(error.norm(dim=1) <= FAR * norm + TINY)
-        else:
-            wrong |= (have != wanted).float().mean(dim=1) > FAR
-    return wrong.nonzero().flatten().tolist()
 
 
 def judge_draws(got: Tensors, want: Tensors, inputs: Inputs) -> Verdict:

@@ -11,10 +11,12 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench.isolation.arena import Layout, Place, view
+from kernelkit.ops.base import torch_dtype
 
 if TYPE_CHECKING:
     import torch
 
+WORD = 8  # bytes; a slot's parts are multiples of it (arena.ALIGNMENT)
 POISONS = (float("nan"), 6.0e4, -3.0e3)
 
 Tensors = dict[str, "torch.Tensor"]
@@ -27,11 +29,22 @@ class Slots:
         self.layout = layout
         self.count = raw.numel() // layout.bytes
         self.arena = raw[: self.count * layout.bytes].view(self.count, layout.bytes)
+        self.words = words(self.arena)
         self.cut = min(place.offset for place in layout.outputs.values())
         pattern = _random_bytes(layout.bytes, raw)
         self.ground = pattern[: self.cut]
         self.poisons = [self._poisoned(pattern[self.cut :], value) for value in POISONS]
         self.round = 0
+        self.zones = self._zones(raw)  # of a slot's second part
+        self.kept = [poisoned[self.zones] for poisoned in self.poisons]
+
+    def _zones(self, raw: torch.Tensor) -> torch.Tensor:
+        """The places of all bytes of the second part's guard zones."""
+        import torch
+
+        ranges = [(max(a, self.cut) - self.cut, b - self.cut) for a, b in self.layout.guards()]
+        parts = [torch.arange(a, b) for a, b in ranges if b > a]
+        return torch.cat(parts).to(raw.device)
 
     def _poisoned(self, pattern: torch.Tensor, value: float) -> torch.Tensor:
         made = pattern.clone()
@@ -44,12 +57,11 @@ class Slots:
         moved = Place(place.offset - self.cut, place.shape, place.dtype, place.item_bytes)
         return view(part, moved)
 
-    def image(self, contents: list[dict[str, Any]]) -> torch.Tensor:
-        """The first parts of as many slots, as bytes [slots, cut]."""
-        made = self.ground.expand(len(contents), -1).clone()
-        for part, values in zip(made, contents, strict=True):
-            for name, place in self.layout.inputs.items():
-                view(part, place).copy_(values[name])
+    def part(self, contents: dict[str, Any]) -> torch.Tensor:
+        """A slot's first part, as bytes [cut]. As many of them, stacked, are an image."""
+        made = self.ground.clone()
+        for name, place in self.layout.inputs.items():
+            view(made, place).copy_(contents[name])
         return made
 
     def inputs(self, image: torch.Tensor, number: int) -> Tensors:
@@ -59,9 +71,9 @@ class Slots:
     def write(self, image: torch.Tensor) -> None:
         """Write an image to the first slots, and fresh poison to their outputs."""
         self.round = (self.round + 1) % len(self.poisons)
-        used = self.arena[: len(image)]
-        used[:, : self.cut].copy_(image)
-        used[:, self.cut :].copy_(self.poisons[self.round])
+        used = self.words[: len(image)]
+        used[:, : self.cut // WORD].copy_(words(image))
+        used[:, self.cut // WORD :].copy_(words(self.poisons[self.round]))
 
     def write_integers(self, image: torch.Tensor) -> None:
         """Write the integer tensors of an image's first slot; all else stays as it was."""
@@ -71,13 +83,30 @@ class Slots:
                 self.arena[0, place.offset : place.end].copy_(image[0, place.offset : place.end])
 
     def results(self, count: int) -> torch.Tensor:
-        """The second parts of the first slots, as they are: a view."""
-        return self.arena[:count, self.cut :]
+        """The second parts of the first slots, as they are, in words: a view."""
+        return self.words[:count, self.cut // WORD :]
 
-    def outputs(self, results: torch.Tensor, number: int, *, taken: bool) -> Tensors:
-        """The output tensors of one slot: as the solution wrote them, or as they were taken."""
+    def outputs(self, results: torch.Tensor, *, taken: bool) -> Tensors:
+        """The outputs of all slots of `results` by name, [slots, ...], as the solution wrote them
+        or as they were taken: views."""
+        import torch
+
         places = self.layout.taken if taken else self.layout.outputs
-        return {name: self._output(results[number], p) for name, p in places.items()}
+        found = {}
+        for name, place in places.items():
+            raw = results.view(torch.uint8)[:, place.offset - self.cut : place.end - self.cut]
+            found[name] = raw.view(torch_dtype(place.dtype)).view(len(results), *place.shape)
+        return found
+
+    def touched(self, image: torch.Tensor) -> torch.Tensor:
+        """[2] bool, on the device: whether a byte of the inputs' part, or of the guard zones beside
+        the outputs, has changed. No sync."""
+        import torch
+
+        used = self.arena[: len(image)]
+        first = self.words[: len(image), : self.cut // WORD] != words(image)
+        second = used[:, self.cut :].index_select(1, self.zones) != self.kept[self.round]
+        return torch.stack([first.any(), second.any()])
 
     def trespass(self, image: torch.Tensor, allowed: set[str]) -> str:
         """What was written that may not be: an input outside of `allowed`, or a guard zone. Empty
@@ -103,6 +132,13 @@ class Slots:
             if inside.numel() and not torch.equal(zone, inside.expand_as(zone)):
                 return GUARD
         return ""
+
+
+def words(raw: torch.Tensor) -> torch.Tensor:
+    """Bytes as integers of eight: a pass over them takes an eighth of the steps."""
+    import torch
+
+    return raw.view(torch.int64)
 
 
 GUARD = "writes outside of its outputs: a guard zone beside a tensor has changed"
