@@ -2,7 +2,8 @@
 """Everything that needs SGLang on a GPU, in one command: passes, definitions, workloads, overhead.
 
 For each model: run_sglang_pass, normalize_definitions over what it dumped, sanitize_dumps over what
-it recorded, and whether the reports agree with the config. Then the recorder's overhead. Models run
+it recorded, bench.py with the baselines on those workloads, and whether the reports agree with the
+config. Then the recorder's overhead. Models run
 side by side (--jobs); no new one is begun when less than --reserve seconds of --budget are left.
 Small recordings are copied to OUTPUT/keep, for the fixtures of the CPU tests.
 
@@ -117,7 +118,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def run_case(args: argparse.Namespace, case: Case, left: float) -> dict[str, Any]:
-    """Passes, normalising and sanitising of one model."""
+    """Passes, normalising, sanitising and evaluating of one model."""
     folder = args.output / case.name
     config = find_config(args, case)
     if config is None:
@@ -138,6 +139,11 @@ def run_case(args: argparse.Namespace, case: Case, left: float) -> dict[str, Any
         "sanitize": [
             "sanitize_dumps.py", "--dump-dir", folder / "record", "--dataset",
             folder / "expected", "--json",
+        ],
+        "baselines": ["make_baselines.py", "--dataset", folder / "expected", "--all", "--json"],
+        "evaluate": [
+            "bench.py", "--dataset", folder / "expected", "--device", "cuda:0", "--warmup-runs",
+            "2", "--iterations", "5", "--num-trials", "1", "--json",
         ],
     }  # fmt: skip
     found: dict[str, Any] = {"model": case.name, "status": "ok"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from kernelkit.capture.recording import Recording, find
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.gpu
+BUSY_CYCLES = 4_000_000_000  # about two seconds
 
 
 def start(folder: Path) -> Any:
@@ -37,13 +37,14 @@ def test_values_are_those_before_the_call_and_nothing_waits(tmp_path: Path) -> N
     call = wrapping._observed(sink.observer, inplace, "flashinfer.x.inplace", "")
     x = torch.zeros(4096, 4096, device="cuda")
     indices = torch.zeros(10_000, dtype=torch.int32, device="cuda")
+    call(indices, x)  # the first one pins memory, and compiles
     torch.cuda.synchronize()
-    for _ in range(20):
-        torch.mm(x, x)  # keeps the stream busy: the call must not wait for it
-    started = time.perf_counter()
-    for _ in range(5):
+    torch.cuda._sleep(BUSY_CYCLES)  # the call must not wait for what the stream does
+    done = torch.cuda.Event()
+    for _ in range(4):
         call(indices, x)
-    assert time.perf_counter() - started < 0.05
+    done.record()
+    assert not done.query()
     torch.cuda.synchronize()
     sink.close()
     (path,) = find(tmp_path)

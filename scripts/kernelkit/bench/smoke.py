@@ -37,7 +37,8 @@ class Worker:
     """The process, a line of JSON in, a line of JSON out."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(places.LIBRARY), "CUDA_VISIBLE_DEVICES": ""}
+        path = os.pathsep.join(filter(None, [str(places.LIBRARY), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from kernelkit.bench.smoke import serve; serve()"],
             stdin=subprocess.PIPE,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.capture.frames import FrameReader, read_payload
+from kernelkit.capture.recorded import TensorValue, decode_value, text, whole
 from kernelkit.errors import FormatError
 
 if TYPE_CHECKING:
@@ -33,40 +35,8 @@ if TYPE_CHECKING:
 SUFFIX = ".kkrec"
 SCHEMA_VERSION = 1
 DIGEST_BYTES = 16
-
-
-@dataclass(frozen=True)
-class TensorValue:
-    """A tensor argument; `dtype` as in "int32"; `digest` when its values are kept."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    stride: tuple[int, ...]
-    device: str
-    digest: str | None = None
-
-
-@dataclass(frozen=True)
-class EnumValue:
-    """A member of an enumeration."""
-
-    type: str
-    name: str
-    value: Any
-
-
-@dataclass(frozen=True)
-class DtypeValue:
-    """A torch.dtype, e.g. "bfloat16"."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class OpaqueValue:
-    """Any other object: only its type is kept."""
-
-    type: str
+# What a record of another form raises when it is taken apart.
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -130,16 +100,24 @@ def digest_of(data: bytes | memoryview) -> bytes:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
-def decode_blob(payload: bytes) -> bytes:
-    """The raw bytes of a B frame's payload; raises FormatError when they do not fit the digest."""
+def decode_blob(payload: bytes, size_bytes: int) -> bytes:
+    """The raw bytes of a B frame's payload, `size_bytes` of them: no more is unpacked.
+
+    Raises FormatError where they have another length, or do not fit the digest.
+    """
     digest, flag, data = (
         payload[:DIGEST_BYTES],
         payload[DIGEST_BYTES : DIGEST_BYTES + 1],
         payload[DIGEST_BYTES + 1 :],
     )
-    raw = zlib.decompress(data) if flag == b"\x01" else data
-    if digest_of(raw) != digest:
-        raise FormatError("a blob does not fit its digest", received=digest.hex())
+    try:
+        raw = data
+        if flag == b"\x01":
+            raw = zlib.decompressobj().decompress(data, size_bytes + 1)
+    except zlib.error as error:
+        raise FormatError(f"a blob cannot be unpacked: {error}", received=digest.hex()) from None
+    if len(raw) != size_bytes or digest_of(raw) != digest:
+        raise FormatError("a blob does not fit its digest or its shape", received=digest.hex())
     return raw
 
 
@@ -177,9 +155,14 @@ class Recording:
         for frame in FrameReader(self.path):
             if frame.kind != "C":
                 continue
-            document = json.loads(frame.payload)
-            if self._has_parts(document):
-                yield self._call(document)
+            try:
+                document = json.loads(frame.payload)
+                call = self._call(document) if self._has_parts(document) else None
+            except _MALFORMED as error:
+                self._note(frame.offset, error)
+                continue
+            if call is not None:
+                yield call
 
     def array(self, value: TensorValue) -> numpy.ndarray:
         """The kept values of a tensor, in its shape. Raises FormatError when none were kept."""
@@ -187,32 +170,52 @@ class Recording:
 
         if value.digest is None or value.digest not in self._blobs:
             raise FormatError("the values of this tensor are not kept", received=value)
-        raw = decode_blob(read_payload(self.path, *self._blobs[value.digest]))
-        return numpy.frombuffer(raw, dtype=value.dtype).reshape(value.shape)
+        try:
+            dtype = numpy.dtype(value.dtype)
+        except TypeError:
+            raise FormatError("numpy has no such type", received=value.dtype) from None
+        payload = read_payload(self.path, *self._blobs[value.digest])
+        raw = decode_blob(payload, math.prod(value.shape) * dtype.itemsize)
+        try:
+            return numpy.frombuffer(raw, dtype=dtype).reshape(value.shape)
+        except ValueError as error:  # a type of Python objects, or of no bytes
+            raise FormatError(f"the values cannot be read: {error}", received=value) from None
 
     def _index(self, kind: str, payload: bytes, offset: int) -> None:
         if kind == "B":
             self._blobs[payload[:DIGEST_BYTES].hex()] = (offset, len(payload))
         elif kind in "HAFRE":
-            self._record(kind, json.loads(payload))
+            try:
+                self._record(kind, json.loads(payload))
+            except _MALFORMED as error:
+                self._note(offset, error)
+
+    def _note(self, offset: int, error: Exception) -> None:
+        """Say once that the record at this place is left out."""
+        note = f"the record at byte {offset} is left out: {type(error).__name__}: {error}"
+        if note not in self.problems:
+            self.problems.append(note)
 
     def _record(self, kind: str, document: dict[str, Any]) -> None:
         if kind == "H":
             self.header.update(document)
         elif kind == "A":
-            self._apis[document["i"]] = _api(document)
+            self._apis[whole(document["i"])] = _api(document)
         elif kind == "F":
-            self._forms[document["i"]] = (document["a"], document["v"])
+            self._forms[whole(document["i"])] = (whole(document["a"]), dict(document["v"]))
         elif kind == "E":
             self.events.append(Event(document.pop("kind"), document))
         else:
-            for number, count, step in document["r"]:
+            rows = [tuple(map(whole, row)) for row in document["r"]]
+            for number, count, step in rows:
                 held, last = self._repeats.get(number, (0, 0))
                 self._repeats[number] = (held + count, max(last, step))
 
     def _has_parts(self, document: dict[str, Any]) -> bool:
         absent = [d for d in document.get("b", {}).values() if d not in self._blobs]
         if document["f"] in self._forms and not absent:
+            if self._forms[document["f"]][0] not in self._apis:
+                raise ValueError("its API is not in the file")
             return True
         note = f"call {document['n']} is left out: its form or a blob is not in the file"
         if note not in self.problems:
@@ -225,52 +228,34 @@ class Recording:
         arguments = {name: decode_value(v, name, blobs) for name, v in values.items()}
         repeats, last_step = self._repeats.get(document["n"], (0, 0))
         return Call(
-            number=document["n"],
+            number=whole(document["n"]),
             api=self._apis[api],
             arguments=arguments,
             attributes={k: decode_value(v) for k, v in document.get("k", {}).items()},
-            object=document.get("o"),
-            plan=document.get("p"),
-            step=document.get("s"),
-            last_step=last_step or document.get("s"),
-            mode=document.get("m"),
-            layer=document.get("l"),
+            object=_optional(document.get("o")),
+            plan=_optional(document.get("p")),
+            step=_optional(document.get("s")),
+            last_step=last_step or _optional(document.get("s")),
+            mode=None if document.get("m") is None else str(document["m"]),
+            layer=_optional(document.get("l")),
             time_ns=document.get("t", 0),
             count=1 + repeats,
             completed=not document.get("x"),
         )
 
 
+def _optional(value: object) -> int | None:
+    return None if value is None else whole(value)
+
+
 def _api(document: dict[str, Any]) -> Api:
     return Api(
-        path=document["p"],
-        method=document["m"],
-        signature=document["s"],
-        parameters=tuple(document["n"]),
+        path=text(document["p"]),
+        method=text(document["m"]),
+        signature=text(document["s"]),
+        parameters=tuple(map(text, document["n"])),
         defaults={name: decode_value(value) for name, value in document["d"].items()},
     )
-
-
-def decode_value(value: Any, path: str = "", blobs: dict[str, str] | None = None) -> Any:
-    """A value from its JSON form (see `kernelkit.capture.recorder.values.encode`).
-
-    Tensors take their digest from `blobs` by their path: `name`, `name.0` for a tuple's item.
-    """
-    if not isinstance(value, dict):
-        return value
-    ((kind, body),) = value.items()
-    if kind == "t":
-        shape, dtype, stride, device = body
-        digest = (blobs or {}).get(path)
-        return TensorValue(tuple(shape), dtype, tuple(stride), device, digest)
-    if kind in ("l", "u"):
-        items = [decode_value(item, f"{path}.{i}", blobs) for i, item in enumerate(body)]
-        return items if kind == "l" else tuple(items)
-    if kind == "m":
-        return {name: decode_value(item, f"{path}.{name}", blobs) for name, item in body.items()}
-    return {"e": lambda: EnumValue(*body), "d": lambda: DtypeValue(body)}.get(
-        kind, lambda: OpaqueValue(str(body))
-    )()
 
 
 def find(folder: Path) -> list[Path]:

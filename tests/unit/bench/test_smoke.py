@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -51,6 +53,15 @@ def test_a_worker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(MissingDependencyError, match="did not start"):
         list(smoke([NORM]))
+
+
+def test_packages_may_lie_in_folders_of_pythonpath(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "kernelkit_test_package.py").write_text("FACTOR = 1\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    body = "import kernelkit_test_package\n    return hidden_states * kernelkit_test_package.FACTOR"
+    assert [problems for _, problems in smoke([text(body)])] == [[]]
 
 
 def test_too_large_and_unknown_are_not_run() -> None:

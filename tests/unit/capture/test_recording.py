@@ -12,7 +12,8 @@ import numpy
 import pytest
 
 from kernelkit.capture.frames import MAGIC
-from kernelkit.capture.recording import Call, DtypeValue, Recording, TensorValue, find
+from kernelkit.capture.recorded import DtypeValue, TensorValue
+from kernelkit.capture.recording import Call, Recording, find
 from kernelkit.capture.recording_writer import RecordingWriter
 from kernelkit.errors import FormatError
 

@@ -45,11 +45,12 @@ def prepare(
     op_types = sorted({str(row["op_type"]) for row in rows})
     kind = op_types[0] if len(op_types) == 1 else "mixed"
     added = sum(int(row["added"]) for row in rows)
-    title = f"Add {added} workloads for {', '.join(op_types)} from {about.get('model')}"
+    model = about.get("model") or "recordings"
+    title = f"Add {added} workloads for {', '.join(op_types)} from {model}"
     files = [f"workloads/{row['op_type']}/{row['name']}.jsonl" for row in rows]
     blobs = [f"blob/workloads/{row['op_type']}/{row['name']}" for row in rows]
     files += [blob for blob in blobs if (dataset / blob).is_dir()]
-    branch = f"workloads-{date.today():%Y%m%d}-{kind}-{about.get('model')}"
+    branch = f"workloads-{date.today():%Y%m%d}-{kind}-{model}"
     return Submission(dataset, branch, files, title, _body(rows, about, added))
 
 

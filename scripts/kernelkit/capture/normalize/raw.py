@@ -123,6 +123,11 @@ def unusable(document: object) -> str | None:
         part = document[key]
         if not isinstance(part, dict) or not all(isinstance(v, dict) for v in part.values()):
             return f"is no trace dump: {key} is no object of objects"
+    for key in ("name", "op_type"):
+        if not isinstance(document[key], str):
+            return f"is no trace dump: {key} is no text"
+    if not isinstance(document.get("tags") or [], list):
+        return "is no trace dump: tags is no list"
     for side in ("inputs", "outputs"):
         for name, spec in document[side].items():
             shape = spec.get("shape")

@@ -1,6 +1,6 @@
 """Arguments of a call: a hashable key for the hot path, their JSON form, and what is kept.
 
-The JSON form is read by `kernelkit.capture.recording.decode_value`.
+The JSON form is read by `kernelkit.capture.recorded.decode_value`.
 """
 
 from __future__ import annotations

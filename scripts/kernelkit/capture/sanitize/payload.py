@@ -36,7 +36,10 @@ class Payload:
 
         if self.dtype not in _NUMPY:
             raise Unusable(BAD_DTYPE, f"{self.dtype} for values that must be read")
-        return numpy.frombuffer(self.data, dtype=self.dtype).reshape(self.shape)
+        try:
+            return numpy.frombuffer(self.data, dtype=self.dtype).reshape(self.shape)
+        except ValueError as error:  # the file has changed since its header was read
+            raise Unusable(CUT_TENSORS, str(error)) from None
 
 
 def serialised(tensors: Mapping[str, Payload]) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelkit.capture import recording
-from kernelkit.capture.recording import DtypeValue, EnumValue, OpaqueValue, TensorValue
+from kernelkit.capture.recorded import DtypeValue, EnumValue, OpaqueValue, TensorValue
 from kernelkit.capture.sanitize.calls import (
     DAMAGED,
     INPUTS_ONLY,

@@ -29,11 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model-name", help="short name, e.g. llama-3.1-8b")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--hf-repo-id", metavar="ORG/NAME", help="fetch its config from the hub")
-    source.add_argument("--config", type=Path, metavar="FILE", help="a config.json on this disk")
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
+    cli.model_source(parser, "short name, e.g. llama-3.1-8b")
     parser.add_argument("--weights", metavar="PATH",
                         help="a real checkpoint (default: dummy weights)")
     parser.add_argument("--tp-list", type=cli.positive_ints, metavar="1,4,8",
@@ -90,18 +86,11 @@ def options(args: argparse.Namespace, model: Model, version: str | None) -> Opti
     """What the plan is made from."""
     from kernelkit.capture.sglang_pass.planning import Options
     from kernelkit.capture.sglang_pass.variants import Choices
-    from kernelkit.models.cookbook import serving_sizes
-    from kernelkit.ops.derivation import parallel_grid
+    from kernelkit.models.cookbook import chosen_sizes
 
-    parallel = parallel_grid(args.tp_list or [1], args.ep_list or [1])
-    if args.tp_list is None:
-        listed = serving_sizes(args.cookbook, model.repo_id)
-        parallel = tuple(p for p in listed if args.ep_list is None or p.ep in args.ep_list) or (
-            parallel
-        )
     named = None if args.quantization in ("none", "config") else args.quantization
     return Options(
-        parallel=parallel,
+        parallel=chosen_sizes(args.tp_list, args.ep_list, args.cookbook, model.repo_id),
         page_sizes=tuple(args.page_sizes),
         layers=args.layers,
         emulate=args.emulate and args.weights is None,  # a checkpoint has all its heads

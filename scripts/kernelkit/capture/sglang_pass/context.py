@@ -13,7 +13,8 @@ from kernelkit.capture.normalize.context import (
     TensorFact,
     write_line,
 )
-from kernelkit.capture.recording import Call, DtypeValue, EnumValue, TensorValue
+from kernelkit.capture.recorded import DtypeValue, EnumValue, TensorValue
+from kernelkit.capture.recording import Call
 from kernelkit.dataset import atomic
 
 _ABOUT = ("model", "tp", "ep", "server_page_size", "weights")

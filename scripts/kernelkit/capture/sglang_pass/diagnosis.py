@@ -43,11 +43,13 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
      "run it where a GPU is visible"),
     (MISSING, r"ModuleNotFoundError: .*|ImportError: .*", "install it in SGLang's environment"),
 )  # fmt: skip
+_SETTINGS = re.compile(r"^.*server_args=ServerArgs\(.*$", re.M)  # names every backend and feature
 _ERROR_LINE = re.compile(r"^\s*(?:\[[^\]]*\]\s*)?([\w.]*(?:Error|Exception|Exit)\b: .*)$", re.M)
 
 
 def diagnose(log: str, code: int | None = None) -> Diagnosis:
     """The first known cause in a log; else its last error line; else the exit code."""
+    log = _SETTINGS.sub("", log)
     for kind, pattern, hint in _PATTERNS:
         flags = re.M
         if pattern.startswith("(?i)"):

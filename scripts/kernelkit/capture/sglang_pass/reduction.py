@@ -132,7 +132,8 @@ def _divide_recurrent(edit: _Editor, spec: ModelSpec, parallel: Parallelism) -> 
         return
     heads = parallel.heads(spec.mamba.num_heads, what="Mamba heads")
     edit.scale(MAMBA_HEADS, heads)
-    edit.scale(MAMBA_GROUPS, max(1, spec.mamba.n_groups // parallel.tp))
+    for name in MAMBA_GROUPS:  # SGLang's Nemotron-H: the layer reads one, its cache the other
+        edit.set(name, max(1, spec.mamba.n_groups // parallel.tp))
     inner = heads * spec.mamba.head_dim
     edit.scale(("mamba_d_ssm",), inner)
     if spec.attention is None:  # a pure Mamba-2 config: its own field names

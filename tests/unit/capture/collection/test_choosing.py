@@ -125,3 +125,8 @@ def test_a_folder_that_is_no_repository_is_refused(tmp_path: Path) -> None:
     made = submission.prepare(tmp_path, ROWS, {"model": "m"})
     with pytest.raises(UsageError, match="not a git repository"):
         submission.submit(made)
+
+
+def test_recordings_without_a_model_name_no_none(tmp_path: Path) -> None:
+    made = submission.prepare(tmp_path, ROWS, {"model": None})
+    assert made.branch.endswith("-recordings") and made.title.endswith(" from recordings")

@@ -9,11 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from kernelkit.capture.recorded import EnumValue, OpaqueValue, decode_value  # noqa: E402
 from kernelkit.capture.recorder import observer as observers  # noqa: E402
 from kernelkit.capture.recorder import values, wrapping  # noqa: E402
 from kernelkit.capture.recorder.observer import Entry, Observer  # noqa: E402
 from kernelkit.capture.recorder.settings import Settings  # noqa: E402
-from kernelkit.capture.recording import EnumValue, OpaqueValue, decode_value  # noqa: E402
 
 
 class Taker:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from kernelkit.capture.recorded import TensorValue
 from kernelkit.capture.recorder.settings import Settings, environment
-from kernelkit.capture.recording import Recording, TensorValue, find
+from kernelkit.capture.recording import Recording, find
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("flashinfer") is None, reason="flashinfer is not installed"

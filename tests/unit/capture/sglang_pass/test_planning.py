@@ -73,6 +73,7 @@ def test_patterns_and_lists_of_layers_are_cut_together() -> None:
     made = reduce_config(config("nvidia__Nemotron-H-56B-Base-8K"), Parallelism(2), layers=None)
     assert sorted(made.config["hybrid_override_pattern"]) == ["*", "-", "M"]
     assert (made.config["mamba_num_heads"], made.config["n_groups"]) == (128, 4)
+    assert made.config["mamba_n_groups"] == 4  # what SGLang's layer reads; 8 would be its default
     made = reduce_config(config("Qwen__Qwen3.5-35B-A3B"), Parallelism(), layers=None)
     text = made.config["text_config"]
     assert text["layer_types"] == ["linear_attention", "full_attention"]
@@ -182,6 +183,17 @@ def test_logs_are_read(log: str, kind: str) -> None:
     found = diagnosis.diagnose(log, 1)
     assert found.kind == kind
     assert found.line.strip() in log
+
+
+def test_settings_that_name_a_backend_are_no_cause() -> None:
+    log = (
+        "[2026-11-21 16:20:15] server_args=ServerArgs(attention_backend='flashinfer', "
+        "disable_flashinfer_autotune=False, only_prefill_attention_backend=None, "
+        "fallback='unsupported')\n"
+        "RuntimeError: split_with_sizes expects split_sizes to sum exactly to 8224\n"
+    )
+    found = diagnosis.diagnose(log, 1)
+    assert (found.kind, found.line[:30]) == (diagnosis.OTHER, "RuntimeError: split_with_sizes")
 
 
 def test_a_silent_death_says_its_exit_code() -> None:
