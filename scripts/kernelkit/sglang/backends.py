@@ -117,8 +117,10 @@ def _refusing(
 ) -> list[str]:
     found = []
     name = path.relative_to(tree.base).as_posix()
-    for branch in (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.If)):
-        if not _names(branch.test, architecture):
+    parsed = ast.parse(text)
+    constants = _constants(parsed)
+    for branch in (n for n in ast.walk(parsed) if isinstance(n, ast.If)):
+        if not _names(branch.test, architecture, constants):
             continue
         lists: dict[str, set[str]] = {}
         for node in (n for statement in branch.body for n in ast.walk(statement)):
@@ -130,9 +132,20 @@ def _refusing(
     return list(dict.fromkeys(found))
 
 
-def _names(test: ast.expr, architecture: str) -> bool:
-    """Whether a condition names the architecture, in full or by `"Llama4" in model_arch`."""
-    if architecture in _strings(test):
+def _constants(parsed: ast.Module) -> dict[str, set[str]]:
+    """The strings in the module's constants, by name."""
+    return {
+        node.targets[0].id: _strings(node.value)
+        for node in parsed.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+
+
+def _names(test: ast.expr, architecture: str, constants: dict[str, set[str]]) -> bool:
+    """Whether a condition names the architecture: in full, through a constant of the module, or by
+    `"Llama4" in model_arch`."""
+    listed = (constants.get(n.id, set()) for n in ast.walk(test) if isinstance(n, ast.Name))
+    if architecture in _strings(test).union(*listed):
         return True
     return any(
         isinstance(n, ast.Compare) and isinstance(n.ops[0], ast.In)

@@ -14,7 +14,7 @@ from typing import Any
 from kernelkit.models import architectures
 from kernelkit.models.recognise import text_scope
 from kernelkit.models.spec import Layer, ModelSpec
-from kernelkit.sglang.interpret import calls, lookup
+from kernelkit.sglang.interpret import calls, classes, lookup
 from kernelkit.sglang.interpret.machine import Frame, Machine
 from kernelkit.sglang.interpret.values import Bound, ClassRef, Instance, Native, Unknown
 
@@ -80,8 +80,8 @@ def _rope_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run_init(m: Machine, made: Instance, given: dict[str, Any], raw: Mapping[str, Any]) -> None:
     assert made.cls is not None
-    found = lookup.find_member(m, made.cls, "__init__")
-    init = lookup.bind_member(m, found[0], "__init__", found[1], made) if found else None
+    found = classes.find_member(m, made.cls, "__init__")
+    init = classes.bind_member(m, found[0], "__init__", found[1], made) if found else None
     if not isinstance(init, Bound):
         return
     kwargs = {k: v for k, v in given.items() if "." not in k}
@@ -103,7 +103,7 @@ def config_class(m: Machine, model_type: str) -> ClassRef | None:
         file = m.files.find(f"sglang.srt.configs.{path.stem}")
         for value in lookup.run_file(m, file).names.values() if file else ():
             if isinstance(value, ClassRef) and "model_type" in value.members:
-                if lookup.class_member(m, value, "model_type") == model_type:
+                if classes.class_member(m, value, "model_type") == model_type:
                     return value
     return None
 

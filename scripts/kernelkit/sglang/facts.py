@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from kernelkit.sglang.interpret import lookup, natives
+from kernelkit.sglang.interpret import classes, lookup, natives
 from kernelkit.sglang.interpret.files import Files
 from kernelkit.sglang.interpret.machine import Machine
 from kernelkit.sglang.interpret.values import (
@@ -49,7 +49,8 @@ _UNREAD = re.compile(
     "eplb|lora|debug_utils|observability|hardware_backend|entrypoints|"
     "speculative|state_capturer|elastic_ep|mem_cache|model_executor|utils/hf_transformers/(?!common)|"
     "layers/moe/(token_dispatcher|kt_ep_wrapper)|multimodal|plugins|session|parser|compilation|"
-    "platforms|layers/cp|kv_canary)(/|$|_)|sglang/(lang|test|cli|multimodal_gen)/"
+    "platforms|layers/cp|kv_canary)(/|$|_)|sglang/(lang|test|cli|multimodal_gen)/|"
+    "sglang/kernels/jit/utils/(arch|compile/cpp_args)$"
 )
 
 # Methods that make parameters or bookkeeping, never a layer.
@@ -174,7 +175,7 @@ class ServerDefaults:
         for cls in self._find():
             if attr in cls.members:
                 outer, self._m.tracing = self._m.tracing, False
-                value = lookup.class_member(self._m, cls, attr)
+                value = classes.class_member(self._m, cls, attr)
                 self._m.tracing = outer
                 return value if isinstance(value, (bool, int, str)) else natives.NOTHING
         return natives.NOTHING

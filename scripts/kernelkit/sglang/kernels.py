@@ -8,7 +8,7 @@ from typing import Any
 from kernelkit.models.spec import ModelSpec
 from kernelkit.sglang import backends, modules, providers
 from kernelkit.sglang.document import KernelCall
-from kernelkit.sglang.interpret import binding, calls, lookup
+from kernelkit.sglang.interpret import binding, calls, classes, lookup
 from kernelkit.sglang.interpret.machine import Event, Frame, Machine, Site
 from kernelkit.sglang.interpret.values import (
     Bound,
@@ -99,10 +99,10 @@ def _follow(m: Machine, layer: Instance, entries: list[tuple[Any, str]]) -> list
     m.tracing, m.root = True, layer
     for receiver, name in entries:
         cls = receiver.cls if isinstance(receiver, Instance) else None
-        found = lookup.find_member(m, cls, name) if cls else None
+        found = classes.find_member(m, cls, name) if cls else None
         if found is None or cls is None:
             continue
-        method = lookup.bind_member(m, found[0], name, found[1], receiver)
+        method = classes.bind_member(m, found[0], name, found[1], receiver)
         if isinstance(method, Bound):
             kwargs = _open_arguments(m, cls, method)
             if receiver is not layer or layer.class_name in _ATTENTION:
@@ -120,7 +120,7 @@ def _open_arguments(m: Machine, cls: ClassRef, method: Bound) -> dict[str, Any]:
     kwargs: dict[str, Any] = binding.open_arguments(method.function)
     if method.function.node.args.vararg is not None:
         for name in ("forward_native", "forward_cuda"):
-            target = lookup.class_attribute(m, cls, name)
+            target = classes.class_attribute(m, cls, name)
             if isinstance(target, FunctionRef):
                 kwargs.update(binding.open_arguments(target))
     return kwargs

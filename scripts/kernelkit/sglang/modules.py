@@ -9,7 +9,7 @@ from typing import Any
 from kernelkit.models.spec import ModelSpec
 from kernelkit.sglang.configuration import config_object
 from kernelkit.sglang.document import Module
-from kernelkit.sglang.interpret import calls, lookup
+from kernelkit.sglang.interpret import calls, classes, lookup
 from kernelkit.sglang.interpret.machine import Frame, Machine
 from kernelkit.sglang.interpret.values import ClassRef, External, Instance, Lazy, options
 
@@ -67,7 +67,7 @@ def quant_config(m: Machine, spec: ModelSpec, raw: Mapping[str, Any] | None) -> 
         cls = methods.get(given["quant_method"]) if isinstance(methods, dict) else None
         cls = lookup.imported(m, cls) if isinstance(cls, Lazy) else cls
         if isinstance(cls, ClassRef):
-            made = lookup.class_attribute(m, cls, "from_config")
+            made = classes.class_attribute(m, cls, "from_config")
             frame = Frame(cls.file, ({},), cls.name)
             return calls.call(m, made, [dict(given)], {}, cls.node, frame)
     return None
@@ -91,7 +91,7 @@ def is_module(m: Machine, value: Any) -> bool:
         return False
     if value.cls is None:
         return "class" in value.args
-    bases = lookup.resolution_order(m, value.cls)
+    bases = classes.resolution_order(m, value.cls)
     return any(isinstance(b, External) and b.path.endswith(_MODULE_BASES) for b in bases)
 
 

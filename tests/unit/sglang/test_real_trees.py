@@ -150,6 +150,7 @@ def test_mamba2_is_absent_or_there(extra: Path, real: SglangTree) -> None:
 
 
 @pytest.mark.parametrize(("name", "refused"), [("openai__gpt-oss-20b", True),
+                                               ("meta-llama__Llama-4-Scout-17B-16E-Instruct", True),
                                                ("meta-llama__Llama-3.1-8B", False)])  # fmt: skip
 def test_refused_backends(extra: Path, real: SglangTree, name: str, refused: bool) -> None:
     notes = _found(extra, real, name).notes

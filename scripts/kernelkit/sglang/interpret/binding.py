@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from kernelkit.sglang.interpret import expressions, lookup
+from kernelkit.sglang.interpret import classes, expressions
+from kernelkit.sglang.interpret.ends import LEAVES, RAISES
 from kernelkit.sglang.interpret.machine import Frame, Machine
 from kernelkit.sglang.interpret.values import (
     Bound,
@@ -35,7 +36,7 @@ def run_function(
         ends = statements.run_block(m, function.node.body, frame)
         if not frame.returned:
             return None
-        open_end = [] if ends in (statements.LEAVES, statements.RAISES) else [None]
+        open_end = [] if ends in (LEAVES, RAISES) else [None]
         return choose(*frame.returned, *open_end)
     return expressions.evaluate(m, function.node.body, frame)
 
@@ -88,15 +89,15 @@ def fill_fields(m: Machine, made: Instance, args: list[Any], kwargs: dict[str, A
     """The attributes of a dataclass, a pydantic model or a named tuple, from its annotations."""
     assert made.cls is not None
     fields: dict[str, Any] = {}
-    for cls in reversed(lookup.resolution_order(m, made.cls)):
+    for cls in reversed(classes.resolution_order(m, made.cls)):
         for name, statement in cls.members.items() if isinstance(cls, ClassRef) else ():
             if isinstance(statement, ast.AnnAssign):
                 has_default = statement.value is not None
-                fields[name] = lookup.class_member(m, cls, name) if has_default else Unknown(name)
+                fields[name] = classes.class_member(m, cls, name) if has_default else Unknown(name)
     fields.update(zip(fields, args, strict=False))
     fields.update({k: v for k, v in kwargs.items() if k in fields})
     made.attrs.update(fields)
-    if lookup.find_member(m, made.cls, "__post_init__"):
+    if classes.find_member(m, made.cls, "__post_init__"):
         from kernelkit.sglang.interpret import calls
 
         frame = Frame(made.cls.file, ({},), made.cls.name)
@@ -126,7 +127,7 @@ def sharing_key(
 
     A layer at another place, or with other sizes, is another layer; its number makes none.
     """
-    if "/layers/" not in cls.file.name or not lookup.derives(m, cls, "torch.nn.Module"):
+    if "/layers/" not in cls.file.name or not classes.derives(m, cls, "torch.nn.Module"):
         return None
     named = {**{str(i): v for i, v in enumerate(args)}, **kwargs}
     shaped = ((k, _print(v)) for k, v in sorted(named.items()) if k not in ("prefix", "layer_id"))

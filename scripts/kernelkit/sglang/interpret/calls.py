@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from kernelkit.sglang.interpret import binding, expressions, lookup, natives, reflection
+from kernelkit.sglang.interpret import binding, classes, expressions, lookup, natives, reflection
 from kernelkit.sglang.interpret.machine import Frame, Machine
 from kernelkit.sglang.interpret.values import (
     Bound,
@@ -148,7 +148,7 @@ def _call_instance(
     if m.tracing and on is not m.root and m.opaque(on):
         return Unknown(f"{on.class_name}()")
     for attr in ("__call__", "forward"):
-        if on.cls and lookup.find_member(m, on.cls, attr):
+        if on.cls and classes.find_member(m, on.cls, attr):
             return call(m, lookup.attribute(m, on, attr, node, frame), args, kwargs, node, frame)
     return Unknown(f"{on.class_name}()")
 
@@ -157,7 +157,7 @@ def method(
     m: Machine, on: Instance, name: str, args: list[Any], node: ast.AST, frame: Frame
 ) -> Any:
     """Call a method if the class has it."""
-    if on.cls is None or lookup.find_member(m, on.cls, name) is None:
+    if on.cls is None or classes.find_member(m, on.cls, name) is None:
         return Unknown(f"{on.class_name}.{name}")
     return call(m, lookup.attribute(m, on, name, node, frame), args, {}, node, frame)
 
@@ -194,9 +194,9 @@ def call_function(
     known = m.known.get(function.name)
     if known is not None:
         return _call_native(m, Native(known), args, kwargs)
-    if lookup.is_triton(function):
+    if classes.is_triton(function):
         return Unknown(function.name)
-    language = lookup.kernel_language(function)
+    language = classes.kernel_language(function)
     if language is not None:
         m.record(language, function.dotted, frame, node)
         return Unknown(function.name)
@@ -253,7 +253,7 @@ def instantiate(
     m: Machine, cls: ClassRef, args: list[Any], kwargs: dict[str, Any], node: ast.AST, frame: Frame
 ) -> Any:
     """Build an object of a class of the tree by running its __init__."""
-    if lookup.is_enum(m, cls):
+    if classes.is_enum(m, cls):
         return _enum_member(m, cls, args)
     made = Instance(cls, file=frame.file.name, line=getattr(node, "lineno", 0))
     made.condition = m.open_here()
@@ -263,11 +263,11 @@ def instantiate(
     if key is not None:
         m.instances[key] = made
     m.bases.append(len(m.conditions))
-    found = lookup.find_member(m, cls, "__init__")
+    found = classes.find_member(m, cls, "__init__")
     if found is None:
         binding.fill_fields(m, made, args, kwargs)
     else:
-        init = lookup.bind_member(m, found[0], "__init__", found[1], made)
+        init = classes.bind_member(m, found[0], "__init__", found[1], made)
         if isinstance(init, Bound):
             made.args = binding.plain_arguments(init.function, args, kwargs)
             call_function(m, init.function, args, kwargs, made, node, frame)
@@ -276,7 +276,7 @@ def instantiate(
 
 
 def _enum_member(m: Machine, cls: ClassRef, args: list[Any]) -> Any:
-    for member in lookup.enum_members(m, cls):
+    for member in classes.enum_members(m, cls):
         if args and isinstance(member, Instance):
             if member is args[0] or member.attrs["value"] == args[0]:
                 return member

@@ -7,11 +7,10 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kernelkit.sglang.interpret import calls, conditions, lookup
+from kernelkit.sglang.interpret import calls, classes, comparisons, conditions, lookup
 from kernelkit.sglang.interpret.machine import Frame, Machine
 from kernelkit.sglang.interpret.values import (
     PLAIN,
-    Choice,
     ClassRef,
     External,
     FunctionRef,
@@ -43,8 +42,8 @@ def items(m: Machine, iterable: Any, limit: int) -> Iterator[Any]:
     for one in options(iterable):
         if isinstance(one, (list, tuple, range, dict, set, str)) and len(one) <= limit:
             yield from list(one)
-        elif isinstance(one, ClassRef) and lookup.is_enum(m, one):
-            yield from lookup.enum_members(m, one)
+        elif isinstance(one, ClassRef) and classes.is_enum(m, one):
+            yield from classes.enum_members(m, one)
         else:
             yield Unknown("item")
 
@@ -115,77 +114,12 @@ def _compare(m: Machine, node: ast.Compare, frame: Frame) -> Any:
     outcome: Any = True
     for op, comparator in zip(node.ops, node.comparators, strict=True):
         right = evaluate(m, comparator, frame)
-        one = compared(op, left, right)
+        one = comparisons.compared(op, left, right)
         if one is False:
             return False
         outcome = Unknown("comparison") if one is None else outcome
         left = right
     return outcome
-
-
-def compared(op: ast.cmpop, left: Any, right: Any) -> bool | None:
-    """The outcome of one comparison; None where it is open."""
-    if isinstance(left, Choice) or isinstance(right, Choice):
-        found = {compared(op, a, b) for a in options(left) for b in options(right)}
-        return found.pop() if len(found) == 1 else None
-    if isinstance(left, Unknown) or isinstance(right, Unknown):
-        return None
-    plain = isinstance(left, PLAIN) and isinstance(right, PLAIN)
-    if isinstance(op, (ast.Is, ast.Eq, ast.IsNot, ast.NotEq)):
-        wanted = isinstance(op, (ast.Is, ast.Eq))
-        if plain:
-            return (left == right) is wanted
-        return _identical(left, right, wanted)
-    if isinstance(op, (ast.In, ast.NotIn)):
-        return _contained(left, right, isinstance(op, ast.In))
-    return _ordered(op, left, right) if plain else None
-
-
-def _identical(left: Any, right: Any, wanted: bool) -> bool | None:
-    """Equality where one side is no plain value."""
-    if left is right:
-        return wanted
-    if left is None or right is None:
-        return not wanted
-    if isinstance(left, External) and isinstance(right, External):
-        return (left == right) is wanted if left.path.startswith("torch.") else None
-    for enum, other in ((left, right), (right, left)):
-        if isinstance(enum, Instance) and "_value_" in enum.attrs:
-            both = isinstance(other, Instance) and "_value_" in other.attrs
-            return not wanted if both else _identical_value(enum.attrs["value"], other, wanted)
-    if isinstance(left, ClassRef) and isinstance(right, ClassRef):
-        return not wanted
-    return None
-
-
-def _identical_value(value: Any, other: Any, wanted: bool) -> bool | None:
-    """A member of a string enumeration equals its text."""
-    return (value == other) is wanted if isinstance(other, str) else None
-
-
-def _contained(item: Any, container: Any, wanted: bool) -> bool | None:
-    if isinstance(container, Instance):
-        return (item in container.attrs) is wanted if isinstance(item, str) else None
-    if isinstance(container, str):
-        return (item in container) is wanted if isinstance(item, str) else None
-    if not isinstance(container, (list, tuple, set, dict, range)):
-        return None
-    found = [compared(ast.Eq(), item, other) for other in container]
-    if True in found:
-        return wanted
-    return None if None in found else not wanted
-
-
-_ORDER: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-}  # fmt: skip
-
-
-def _ordered(op: ast.cmpop, left: Any, right: Any) -> bool | None:
-    try:
-        return bool(_ORDER[type(op)](left, right))
-    except (TypeError, KeyError):
-        return None
 
 
 def _if_expression(m: Machine, node: ast.IfExp, frame: Frame) -> Any:
@@ -206,10 +140,10 @@ def _subscript(m: Machine, node: ast.Subscript, frame: Frame) -> Any:
 
 
 def _item(m: Machine, owner: Any, key: Any, node: ast.Subscript, frame: Frame) -> Any:
-    if isinstance(owner, FunctionRef) and lookup.is_triton(owner):
+    if isinstance(owner, FunctionRef) and classes.is_triton(owner):
         return Launch(owner)
-    if isinstance(owner, ClassRef) and isinstance(key, str) and lookup.is_enum(m, owner):
-        return lookup.class_member(m, owner, key)
+    if isinstance(owner, ClassRef) and isinstance(key, str) and classes.is_enum(m, owner):
+        return classes.class_member(m, owner, key)
     if isinstance(owner, (list, tuple, str, dict, range)) and isinstance(key, PLAIN):
         try:
             held = owner[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from kernelkit.sglang.interpret import expressions, lookup, natives
+from kernelkit.sglang.interpret import classes, expressions, lookup, natives
 from kernelkit.sglang.interpret.machine import Frame, Machine
 from kernelkit.sglang.interpret.values import (
     Bound,
@@ -52,13 +52,13 @@ def has_attribute(m: Machine, node: ast.Call, frame: Frame) -> Any:
 def _has(m: Machine, owner: Any, attr: str) -> bool | None:
     """Whether an attribute exists; None where that is open."""
     if isinstance(owner, Instance):
-        if attr in owner.attrs or (owner.cls and lookup.find_member(m, owner.cls, attr)):
+        if attr in owner.attrs or (owner.cls and classes.find_member(m, owner.cls, attr)):
             return True
         if owner.fallback is not None:
             return not isinstance(owner.fallback(attr), Unknown)
         return None if _has_foreign_base(m, owner) else False
     if isinstance(owner, ClassRef):
-        return True if lookup.find_member(m, owner, attr) else None
+        return True if classes.find_member(m, owner, attr) else None
     if isinstance(owner, FileRef):
         return attr in lookup.run_file(m, owner.file).names
     return False if owner is None else None
@@ -68,7 +68,7 @@ def _has_foreign_base(m: Machine, owner: Instance) -> bool:
     """Whether a base outside the tree, other than torch's Module, may have the attribute."""
     if owner.cls is None:
         return True
-    bases = [c for c in lookup.resolution_order(m, owner.cls) if not isinstance(c, ClassRef)]
+    bases = [c for c in classes.resolution_order(m, owner.cls) if not isinstance(c, ClassRef)]
     allowed = ("torch.nn.Module", "abc.ABC", "builtins.object", "typing.Generic")
     return any(not (isinstance(b, External) and b.path in allowed) for b in bases)
 
@@ -86,8 +86,8 @@ def is_instance(m: Machine, node: ast.Call, frame: Frame) -> Any:
     if len(node.args) != 2:
         return Unknown(ast.unparse(node))
     value = expressions.evaluate(m, node.args[0], frame)
-    classes = _classes(expressions.evaluate(m, node.args[1], frame))
-    found = {_is(m, one, classes) for one in options(value)}
+    wanted = _classes(expressions.evaluate(m, node.args[1], frame))
+    found = {_is(m, one, wanted) for one in options(value)}
     return found.pop() if len(found) == 1 and None not in found else Unknown(ast.unparse(node))
 
 
@@ -101,29 +101,29 @@ _PYTHON = {"builtins.str": str, "builtins.int": int, "builtins.list": list, "bui
            "builtins.tuple": tuple, "builtins.bool": bool, "builtins.float": float}  # fmt: skip
 
 
-def _is(m: Machine, value: Any, classes: list[Any]) -> bool | None:
+def _is(m: Machine, value: Any, wanted: list[Any]) -> bool | None:
     if isinstance(value, (Unknown, ExternalObject)):
         return None
     names = {id(native): f"builtins.{k}" for k, native in natives.BUILTINS.items()}
-    paths = [names.get(id(c)) or getattr(c, "path", "") for c in classes]
+    paths = [names.get(id(c)) or getattr(c, "path", "") for c in wanted]
     if not isinstance(value, Instance):
         python = tuple(_PYTHON[p] for p in paths if p in _PYTHON)
         return isinstance(value, python) if python or value is None else False
     if value.cls is None:
         return value.args.get("class") in paths if "class" in value.args else None
-    order = lookup.resolution_order(m, value.cls)
-    if any(c is o for c in classes for o in order):
+    order = classes.resolution_order(m, value.cls)
+    if any(c is o for c in wanted for o in order):
         return True
     if any(isinstance(o, External) and o.path in paths for o in order):
         return True
-    return None if any(isinstance(c, Unknown) for c in (*classes, *order)) else False
+    return None if any(isinstance(c, Unknown) for c in (*wanted, *order)) else False
 
 
 def is_subclass(m: Machine, node: ast.Call, frame: Frame) -> Any:
     """issubclass(cls, classes)."""
     values = [expressions.evaluate(m, part, frame) for part in node.args]
     if len(values) == 2 and isinstance(values[0], ClassRef):
-        return any(c in lookup.resolution_order(m, values[0]) for c in _classes(values[1]))
+        return any(c in classes.resolution_order(m, values[0]) for c in _classes(values[1]))
     return Unknown(ast.unparse(node))
 
 

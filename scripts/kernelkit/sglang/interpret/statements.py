@@ -6,7 +6,9 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kernelkit.sglang.interpret import conditions, expressions, lookup
+from kernelkit.sglang.interpret import classes, conditions, expressions, lookup
+from kernelkit.sglang.interpret.branches import follow_both, under
+from kernelkit.sglang.interpret.ends import BREAKS, CONTINUES, FALLS, LEAVES, RAISES
 from kernelkit.sglang.interpret.machine import Frame, Machine
 from kernelkit.sglang.interpret.values import (
     Choice,
@@ -19,11 +21,6 @@ from kernelkit.sglang.interpret.values import (
     options,
 )
 
-FALLS = ""  # control goes on to the next statement
-LEAVES = "leaves"  # return
-BREAKS = "breaks"
-CONTINUES = "continues"
-RAISES = "raises"
 MAX_ITEMS = 512  # concrete iterations of one loop
 
 
@@ -161,81 +158,6 @@ def _inline(m: Machine, body: Sequence[ast.stmt], frame: Frame) -> str:
     return FALLS
 
 
-def follow_both(
-    m: Machine,
-    frame: Frame,
-    text: str,
-    negated: str,
-    first: Callable[[], str],
-    second: Callable[[], str],
-) -> str:
-    """Run both branches from one state and join what they leave."""
-    before = _state(frame)
-    ends_first = _under(m, text, first)
-    after_first = _state(frame)
-    _restore(frame, before)
-    ends_second = _under(m, negated, second)
-    if CONTINUES in (ends_first, ends_second) or BREAKS in (ends_first, ends_second):
-        frame.escaped = True
-    if ends_first and ends_second:
-        return RAISES if ends_first == ends_second == RAISES else LEAVES
-    if ends_second:
-        _restore(frame, after_first)
-        _note_left(m, ends_second, text)
-    elif ends_first:
-        _note_left(m, ends_first, negated)
-    else:
-        _join(frame, after_first)
-    return FALLS
-
-
-def _under(m: Machine, text: str, branch: Callable[[], str]) -> str:
-    m.conditions.append(text)
-    try:
-        return branch()
-    finally:
-        m.conditions.pop()
-
-
-def _note_left(m: Machine, ends: str, text: str) -> None:
-    """After a branch that returns, the rest runs only under the other condition.
-
-    A branch that raises is a check of the input, not a choice.
-    """
-    if ends != RAISES:
-        m.conditions.append(text)
-
-
-State = tuple[dict[str, Any], dict[str, Any] | None]
-
-
-def _state(frame: Frame) -> State:
-    receiver = frame.receiver
-    return dict(frame.names), dict(receiver.attrs) if isinstance(receiver, Instance) else None
-
-
-def _restore(frame: Frame, state: State) -> None:
-    frame.names.clear()
-    frame.names.update(state[0])
-    if state[1] is not None:
-        frame.receiver.attrs.clear()
-        frame.receiver.attrs.update(state[1])
-
-
-def _join(frame: Frame, other: State) -> None:
-    _join_names(frame.names, other[0])
-    if other[1] is not None:
-        _join_names(frame.receiver.attrs, other[1])
-
-
-def _join_names(names: dict[str, Any], other: dict[str, Any]) -> None:
-    for name, value in other.items():
-        if name not in names:
-            names[name] = value
-        elif names[name] is not value:
-            names[name] = choose(value, names[name])
-
-
 def _for(m: Machine, node: ast.For, frame: Frame) -> str:
     for item in expressions.items(m, expressions.evaluate(m, node.iter, frame), MAX_ITEMS):
         bind_target(m, node.target, item, frame)
@@ -252,7 +174,7 @@ def _for(m: Machine, node: ast.For, frame: Frame) -> str:
 def _while(m: Machine, node: ast.While, frame: Frame) -> None:
     decided, text, _ = conditions.decide(m, node.test, frame)
     if decided is None:
-        _under(m, text, lambda: run_block(m, node.body, frame))
+        under(m, text, lambda: run_block(m, node.body, frame))
     elif decided:
         run_block(m, node.body, frame)
 
@@ -299,7 +221,7 @@ def _function(m: Machine, node: ast.FunctionDef, frame: Frame) -> None:
 
 
 def _class(m: Machine, node: ast.ClassDef, frame: Frame) -> None:
-    frame.names[node.name] = lookup.class_ref(node, frame.file, frame.names)
+    frame.names[node.name] = classes.class_ref(node, frame.file, frame.names)
 
 
 def _import(m: Machine, node: ast.Import | ast.ImportFrom, frame: Frame) -> None:
@@ -311,7 +233,7 @@ def _match(m: Machine, node: ast.Match, frame: Frame) -> str:
     ends = []
     for case in node.cases:
         text = f"{subject} matches {ast.unparse(case.pattern)}"
-        ends.append(_under(m, text, lambda body=case.body: run_block(m, body, frame)))
+        ends.append(under(m, text, lambda body=case.body: run_block(m, body, frame)))
     return LEAVES if ends and all(ends) else FALLS
 
 

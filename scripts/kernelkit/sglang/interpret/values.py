@@ -157,6 +157,7 @@ class Choice:
     """One of several values: branches that were left open disagree."""
 
     options: tuple[Any, ...]
+    followed: bool = False  # whether imports among them are known to have been followed
 
 
 def choose(*values: Any) -> Any:
