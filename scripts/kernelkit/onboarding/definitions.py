@@ -11,6 +11,13 @@ from kernelkit.ops import placement
 from kernelkit.ops.placement import WRITTEN, Outcome, place
 
 DEFINED, CONFLICT = "defined", "conflict"
+_PARTS = {
+    "templates": crosscheck.ask_templates,
+    "SGLang pass": confirmation.confirm,
+    "reference tests": references.test,
+    "requests": requests.write,
+    "SGLang suggestions": integration.write,
+}
 
 
 def work(run: Run, result: Result) -> None:
@@ -25,11 +32,9 @@ def work(run: Run, result: Result) -> None:
         if outcome.action in WRITTEN:
             run.dataset.write_definition(outcome.definition)
     _record(run, result, outcomes)
-    crosscheck.ask_templates(run, result)
-    confirmation.confirm(run, result)
-    references.test(run, result)
-    requests.write(run, result)
-    integration.write(run, result)
+    for name, part in _PARTS.items():
+        with result.timing(name):
+            part(run, result)
 
 
 def _rehearse(result: Result, outcomes: list[Outcome]) -> None:

@@ -26,7 +26,8 @@ def work(run: Run, result: Result) -> None:
         if run.dry:
             _tell(result, found.as_manifest())
             return
-        run.update(lambda held: _merge(run, held, found, mark))
+        config = run.config_file() if run.args.config is not None else run.keep_config()
+        run.update(lambda held: _merge(run, held, found, mark, config))
     _tell(result, run.manifest)
 
 
@@ -38,11 +39,10 @@ def take_inventory(run: Run) -> Inventory:
         return take(run.model, run.request, _sources(run))
 
 
-def _merge(run: Run, held: Manifest, found: Inventory, mark: str) -> None:
+def _merge(run: Run, held: Manifest, found: Inventory, mark: str, config: Path) -> None:
     taken = found.as_manifest()
     taken.model_slug = run.slug
-    if run.args.config is not None:
-        held.config = str(run.args.config.resolve())
+    held.config = str(config)
     # Where the work began stays: the dataset may hold by now what this run has added.
     began = {k.definition_name: (k.phase1_status, k.workloads) for k in held.kernels}
     manifests.merge(held, taken, refresh=True)
@@ -86,13 +86,16 @@ def _checkout(run: Run, name: str) -> Path | None:
 
 
 def _mark(run: Run) -> str:
-    """Of the config, the options that decide, and the places of the sources."""
+    """Of the config, the options that decide, the places of the sources and their commits."""
+    from kernelkit.inventory.revisions import revision_of
+
     config = json.dumps(run.model.config, sort_keys=True, default=str)
-    request = run.request
+    request, places = run.request, (sglang_path(run), flashinfer_path(run))
     return mark_of(
         hashlib.sha256(config.encode()).hexdigest(),
         [(p.tp, p.ep) for p in request.parallel], request.page_sizes, request.op_types,
-        str(sglang_path(run)), str(flashinfer_path(run)), str(run.dataset_folder.resolve()),
+        [str(place) for place in places], str(run.dataset_folder.resolve()),
+        [revision_of(place) for place in places if place is not None and place.is_dir()],
     )  # fmt: skip
 
 

@@ -29,13 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--model-name", help="short name, used as the tag model:NAME")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--hf-repo-id", metavar="ORG/NAME", help="fetch its config from the hub")
-    source.add_argument("--config", type=Path, metavar="FILE", help="a config.json on this disk")
+    source = cli.model_source(parser, "short name, used as the tag model:NAME")
     source.add_argument("--discover", action="store_true",
                         help="list the models without coverage; onboard none")
-    add("--revision", help="branch, tag or commit on the hub")
     add("--tp-list", type=cli.positive_ints, metavar="1,2,4,8",
         help="tensor-parallel sizes (default: the manifest's, else the cookbook's, else 1)")
     add("--ep-list", type=cli.positive_ints, metavar="1,8", help="expert-parallel sizes (likewise)")
@@ -80,6 +76,8 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     add("--dump", type=Path, metavar="DIR", help="take workloads from these recordings or dumps")
     add("--collect-arg", action="append", default=[], metavar="OPTION[=VALUE]",
         help="one more option of collect_workloads.py, e.g. --collect-arg=--isl=512")
+    add("--bench-arg", action="append", default=[], metavar="OPTION[=VALUE]",
+        help="one more option of bench.py on how it measures, e.g. --bench-arg=--iterations=20")
     add("--device", metavar="cpu|cuda[:N]|all",
         help="where baselines are evaluated (default: a GPU; without one they are not)")
     add("--jobs", type=cli.positive_int, default=1, metavar="N",

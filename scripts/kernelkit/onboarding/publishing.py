@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from pathlib import Path
 
 from kernelkit.errors import EXIT_MISSING
 from kernelkit.inventory.manifest import Kernel
@@ -34,6 +33,7 @@ def work(run: Run, result: Result) -> None:
 
 
 def _tell(run: Run, result: Result, found: outcomes.Result) -> None:
+    unsent: dict[str, str] = {}
     for one in found.outcomes:
         if one.status == outcomes.FAILED:
             wrong = [f"{c.name}: {c.text}" for c in one.checks if c.result == "fail"]
@@ -42,10 +42,31 @@ def _tell(run: Run, result: Result, found: outcomes.Result) -> None:
             result.fail(f"{one.name}: {said}", code)
         elif run.args.submit and one.status == outcomes.INCOMPLETE:
             absent = ", ".join(c.name for c in one.checks if c.result == "absent")
-            result.fail(f"{one.name}: not submitted, absent: {absent} (--allow-incomplete submits)")
+            unsent[one.name] = f"not submitted, absent: {absent}"
+    _explain(run, result, unsent)
     counts = Counter(one.status for one in found.outcomes)
     result.tell(", ".join(f"{n} {status}" for status, n in counts.items()))
     result.tell(f"texts: {run.output / 'prs'}")
+
+
+def _explain(run: Run, result: Result, unsent: dict[str, str]) -> None:
+    """What was not submitted: a failure, unless phase 3 knows why it can have no workloads here."""
+    known = {}
+    for kernel in run.kernels():
+        why = (kernel.skipped or {}).get("3")
+        if kernel.definition_name in unsent and why and not run.args.skip_workload:
+            known[kernel.definition_name] = f"{unsent.pop(kernel.definition_name)}: {why}"
+    for name, text in unsent.items():
+        result.fail(f"{name}: {text} (--allow-incomplete submits)")
+    if not known:
+        return
+    result.tell(f"{len(known)} not submitted, each with its reason in the manifest")
+
+    def change(kernel: Kernel) -> None:
+        if kernel.definition_name in known:
+            set_entry(kernel, "skipped", "4", known[kernel.definition_name])
+
+    run.update_kernels(change)
 
 
 def _note_left_out(run: Run, names: set[str], held: dict) -> None:
@@ -64,12 +85,11 @@ def _note_left_out(run: Run, names: set[str], held: dict) -> None:
 
 def _arguments(run: Run, names: list[str]) -> argparse.Namespace:
     """The options of submit_prs.py."""
-    args, held = run.args, run.manifest.config
-    config = args.config or (Path(held) if held else None)
+    args = run.args
     return argparse.Namespace(
         manifest=run.path, definitions=names, dataset=run.dataset.root,
         dataset_repo=args.dataset_repo, bench_repo=args.bench_repo,
-        coverage_document="docs/model_coverage.mdx", config=config, remote=args.remote,
+        coverage_document="docs/model_coverage.mdx", config=run.config_file(), remote=args.remote,
         hub_repo=args.hub_repo, pr_repo=args.pr_repo, branch_prefix=args.branch_prefix,
         output=run.output / "prs", allow_incomplete=args.allow_incomplete, submit=args.submit,
         dry_run=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ def record(run: Run, result: Result) -> dict[str, str]:
     except KernelkitError as error:
         result.fail_with(error, "workloads")
         return _all(wanted, str(error))
+
+
+def require_known(words: Sequence[str]) -> None:
+    """End the program with a usage error for what is no option of collect_workloads.py."""
+    parser = cli.parser("a collection")
+    arguments.add(parser)
+    parser.parse_args(["--dataset-dir", ".", *words])
 
 
 def rehearse(run: Run, result: Result, kernels: list[Kernel]) -> None:
@@ -89,7 +97,7 @@ def _arguments(run: Run, wanted: list[Definition]) -> Any:
     arguments.add(parser)
     words = [
         "--dataset-dir", str(run.dataset.root), "--definitions", ",".join(d.name for d in wanted),
-        "--model-name", run.slug, "--config", str(_config_file(run)), "--resume", "--no-eval",
+        "--model-name", run.slug, "--config", str(run.config_file()), "--resume", "--no-eval",
         "--output", str(run.output / "collect"), "--env", run.args.env,
         "--quantization", run.args.quantization,
         *(f"--sglang-arg={pair}" for pair in run.args.sglang_arg), *run.args.collect_arg,
@@ -97,14 +105,3 @@ def _arguments(run: Run, wanted: list[Definition]) -> Any:
     if run.args.sglang_path is not None:
         words += ["--sglang-path", str(run.args.sglang_path)]
     return parser.parse_args(words)
-
-
-def _config_file(run: Run) -> Path:
-    """The model's config as a file: a collection must not need the network again."""
-    import json
-
-    from kernelkit.dataset import atomic
-
-    path = run.output / "config.json"
-    atomic.write_text(path, json.dumps(run.model.config, indent=2) + "\n")
-    return path

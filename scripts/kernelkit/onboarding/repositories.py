@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kernelkit.errors import EXIT_FAILED, EXIT_MISSING
 from kernelkit.inventory.manifest import Manifest
+from kernelkit.onboarding.inventory_phase import flashinfer_path
 from kernelkit.onboarding.run import Result, Run
 from kernelkit.sources.catalogue import SOURCES, mirrors
 from kernelkit.sources.outcome import Outcome, Request
@@ -50,13 +51,19 @@ def _bring(run: Run, result: Result, wanted: list, request: Request) -> None:
         screen.close()
     for source, outcome in zip(wanted, outcomes, strict=True):
         _tell(result, outcome, is_there=(request.path(source) / ".git").exists())
-    shas = {_NAMES[o.name]: o.sha for o in outcomes if o.sha}
+    read = [o for o in outcomes if o.sha and _is_read(run, o.name)]
+    shas = {_NAMES[o.name]: o.sha for o in read}
 
     def change(held: Manifest) -> None:
         if shas:
             held.repo_shas = {**(held.repo_shas or {}), **shas}
 
     run.update(change)
+
+
+def _is_read(run: Run, name: str) -> bool:
+    """Whether later phases read the checkout: an installed FlashInfer goes before it."""
+    return name != "flashinfer" or flashinfer_path(run) is not None
 
 
 def _tell(result: Result, outcome: Outcome, *, is_there: bool) -> None:

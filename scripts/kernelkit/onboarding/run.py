@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from kernelkit import cli
+from kernelkit.dataset import atomic
 from kernelkit.dataset.store import Dataset
 from kernelkit.errors import (
     EXIT_FAILED,
@@ -32,6 +35,7 @@ class Result:
 
     lines: list[str] = field(default_factory=list)
     problems: list[tuple[str, int]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # of the phase's parts
 
     def tell(self, text: str) -> None:
         """A line for a person."""
@@ -44,6 +48,15 @@ class Result:
     def fail_with(self, error: KernelkitError, what: str = "") -> None:
         """An error, with what was attempted."""
         self.fail(f"{what}: {error}" if what else str(error), error.exit_code)
+
+    @contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        """Note what the block takes, also where it fails."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[part] = round(time.monotonic() - began, 1)
 
     @property
     def exit_code(self) -> int:
@@ -91,7 +104,7 @@ class Run:
     @cached_property
     def request(self) -> Request:
         """What is derived: the options', else the manifest's, else the cookbook's sizes."""
-        from kernelkit.inventory.session import serving
+        from kernelkit.models.cookbook import chosen_sizes
         from kernelkit.models.parallelism import Parallelism
         from kernelkit.ops import OP_TYPES, family
 
@@ -101,7 +114,7 @@ class Run:
         if held.serving and args.tp_list is None and args.ep_list is None:
             sizes = tuple(Parallelism(tp=s.tp, ep=s.ep) for s in held.serving)
         else:
-            sizes = serving(args.tp_list, args.ep_list, self.cookbook, self.model.repo_id)
+            sizes = chosen_sizes(args.tp_list, args.ep_list, self.cookbook, self.model.repo_id)
         pages = args.page_sizes or held.page_sizes or [1, 64]
         return Request((f"model:{self.slug}",), sizes, tuple(pages),
                        tuple(args.op_types or OP_TYPES))  # fmt: skip
@@ -143,6 +156,21 @@ class Run:
     def output(self) -> Path:
         """The folder of everything that is neither dataset nor state."""
         return (self.args.output or self.args.target_dir / "onboard" / self.slug).resolve()
+
+    def config_file(self) -> Path:
+        """The model's config on this disk: the one given, else the copy that phase 1 keeps, so
+        that later phases need the network no more."""
+        if self.args.config is not None:
+            return self.args.config.resolve()
+        held = self.manifest.config
+        return Path(held) if held and Path(held).is_file() else self.keep_config()
+
+    def keep_config(self) -> Path:
+        """Copy the model's config, under its repository's name: ORG__NAME.json."""
+        name = (self.model.repo_id or self.slug).replace("/", "__")
+        path = self.output / f"{name}.json"
+        atomic.write_text(path, json.dumps(self.model.config, indent=2) + "\n")
+        return path
 
     def kernels(self) -> list[Kernel]:
         """The manifest's kernels of the asked op types. Raises UsageError where phase 1 is open."""

@@ -14,8 +14,10 @@ from kernelkit.inventory.locks import run_lock
 from kernelkit.inventory.manifest import Manifest, PhaseState
 from kernelkit.onboarding import (
     definitions,
+    evaluation,
     inventory_phase,
     publishing,
+    recording,
     repositories,
     summary,
     workloads,
@@ -61,24 +63,31 @@ class Onboarding:
 def onboard(args: argparse.Namespace) -> Onboarding:
     """Do the phases. One that fails is told, the later ones do what they can without it.
 
-    Raises UsageError without a model, ConflictError where another run holds the manifest.
+    Raises UsageError without a model and for options that phase 3 would refuse, ConflictError
+    where another run holds the manifest.
     """
+    recording.require_known(args.collect_arg)
+    evaluation.settings_of(args.bench_arg)
     run = open_run(args)
     results: dict[int, Result] = {}
     with nullcontext() if args.dry_run else run_lock(run.path):
         for number in cli.progress(args.phases, what="phases", total=len(args.phases)):
             cli.say(f"phase {number}: {STEPS[number].name}")
-            results[number] = _one(run, number)
+            results[number] = _one(run, number, results)
         if not args.dry_run:
             text = summary.as_markdown(run.manifest)
             atomic.write_text(run.path.with_suffix(".md"), text)
     return Onboarding(run, results)
 
 
-def _one(run: Run, number: int) -> Result:
+def _one(run: Run, number: int, earlier: dict[int, Result]) -> Result:
     result = Result()
     try:
-        STEPS[number].work(run, result)
+        if (open_phase := _waits_for(run, number, earlier)) is not None:
+            result.fail(f"waits for phase {open_phase}", earlier[open_phase].exit_code)
+        else:
+            with result.timing("all"):
+                STEPS[number].work(run, result)
     except KernelkitError as error:
         result.fail_with(error)
     for line in result.lines:
@@ -88,6 +97,16 @@ def _one(run: Run, number: int) -> Result:
     if not run.dry:
         run.update(lambda held: _record(held, number, result))
     return result
+
+
+def _waits_for(run: Run, number: int, earlier: dict[int, Result]) -> int | None:
+    """The phase of this run that failed to bring what this one works on; None: it is there."""
+    failed = [n for n, result in earlier.items() if result.exit_code and n < number]
+    if 0 in failed and not run.args.create and not run.dataset_folder.is_dir():
+        return 0
+    if 1 in failed and not run.dry and not run.manifest.kernels:
+        return 1
+    return None
 
 
 def _record(held: Manifest, number: int, result: Result) -> None:

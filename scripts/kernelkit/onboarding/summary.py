@@ -23,9 +23,14 @@ def document(found: Onboarding) -> dict[str, Any]:
         "manifest": str(found.run.path),
         "dry_run": found.run.dry,
         "phases": {
-            str(n): {"status": r.status, "told": r.lines, "problems": [t for t, _ in r.problems]}
+            str(n): {
+                "status": r.status,
+                "told": r.lines,
+                "problems": [t for t, _ in r.problems],
+                "seconds": r.seconds,
+            }
             for n, r in found.results.items()
-        },
+        },  # fmt: skip
         "kernels": [_row(kernel) | {"skipped": kernel.skipped or {}} for kernel in held.kernels],
     }
 

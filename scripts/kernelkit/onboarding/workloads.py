@@ -24,8 +24,10 @@ def work(run: Run, result: Result) -> None:
         recording.rehearse(run, result, kernels_of(run))
         return
     notes = _baselines(run, result)
-    why = recording.record(run, result)
-    evaluation.evaluate(run, result)
+    with result.timing("recording"):
+        why = recording.record(run, result)
+    with result.timing("evaluation"):
+        evaluation.evaluate(run, result)
     _conclude(run, result, notes, why)
 
 

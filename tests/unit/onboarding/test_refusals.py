@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from onboarding_place import ROOT, Place
+from onboarding_place import ROOT, Place, git
 
 from kernelkit.inventory.locks import run_lock
-from kernelkit.onboarding import gpus
+from kernelkit.onboarding import evaluation, gpus
+from kernelkit.sources.catalogue import SOURCES
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,28 @@ def test_another_model_s_manifest_is_refused(onboard: Any, place: Place) -> None
     assert place.held().model_slug == "toy"
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("--bench-arg=--workloads=2", "only what says how"), ("--bench-arg=--iterations=0", "0"),
+     ("--collect-arg=--ils=2", "--ils=2")],
+)  # fmt: skip
+def test_options_for_other_scripts_are_read_before_anything_is_done(
+    onboard: Any, place: Place, capsys: pytest.CaptureFixture[str], word: str, said: str
+) -> None:
+    try:
+        code, text = onboard("--phases", "1", word), place.said
+    except SystemExit as error:
+        code, text = error.code, capsys.readouterr().err
+    assert code == 2 and said in text
+    assert not place.manifest.exists()
+
+
+def test_how_baselines_are_measured_can_be_said() -> None:
+    found = evaluation.settings_of(["--iterations=7", "--num-trials=1"])
+    assert (found.iterations, found.trials, found.warmup) == (7, 1, 10)
+    assert evaluation.settings_of([]).seed_is_drawn
+
+
 def test_a_folder_that_is_no_checkout_fails_in_phase_4_only(
     onboard: Any, place: Place, tmp_path: Path
 ) -> None:
@@ -64,15 +87,58 @@ def test_without_network_what_needs_it_says_so_and_the_rest_is_done(place: Place
     assert [p["status"] for p in document["phases"].values()] == ["incomplete", "done", "done"]
 
 
+def test_without_network_nothing_is_missing_that_is_here(onboard: Any, place: Place) -> None:
+    """All sources at hand: every phase completes, though no remote answers."""
+    git("remote", "set-url", "origin", "http://127.0.0.1:9/dataset.git", at=place.dataset)
+    assert onboard("--skip-workload") == 0, place.said
+    assert {p["status"] for p in place.document["phases"].values()} == {"done"}
+    assert git("branch", "--list", "onboard/*", at=place.dataset)
+
+
+def test_without_network_a_submission_says_so_and_ends_with_3(
+    onboard: Any, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git("remote", "set-url", "origin", "http://127.0.0.1:9/dataset.git", at=place.dataset)
+    monkeypatch.setattr("kernelkit.publish.github.programs.find", lambda names: None)
+    monkeypatch.setattr("kernelkit.machine.programs.find", lambda names: None)
+    assert onboard("--skip-workload", "--submit") == 3, place.said
+    states = {n: p["status"] for n, p in place.document["phases"].items()}
+    assert states == {"0": "done", "1": "done", "2": "incomplete", "3": "done", "4": "incomplete"}
+    assert "cannot be fetched" in place.document["phases"]["4"]["problems"][0]
+    git("remote", "set-url", "origin", place.root / "hosted.git", at=place.dataset)
+    assert onboard("--skip-workload") == 0, place.said
+
+
+def test_without_network_and_with_nothing_here_every_phase_says_what_it_lacks(
+    place: Place,
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    words = ["--hf-repo-id", "nobody/toy", "--target-dir", str(place.root / "new"), "--jobs", "4",
+             *(f"--mirror={name}=http://127.0.0.1:9/{name}.git" for name in SOURCES)]  # fmt: skip
+    done = _process(words, **_no_hub(place))
+    assert done.returncode == 3, done.stderr
+    phases = json.loads(done.stdout)["phases"]
+    assert {phase["status"] for phase in phases.values()} == {"incomplete"}
+    assert len(phases["0"]["problems"]) == 4
+    assert phases["1"]["problems"] == phases["4"]["problems"] == ["waits for phase 0"]
+
+
 def test_a_config_that_cannot_be_fetched_ends_with_3(place: Place) -> None:
     pytest.importorskip("huggingface_hub")
-    words = place.words("--phases", "1")
+    words = place.words("--phases", "1,2,3,4")
     at = words.index("--config")
     words[at : at + 2] = ["--hf-repo-id", "nobody/toy"]
-    done = _process(words, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0",
-                    HF_HOME=str(place.root / "hub"))  # fmt: skip
+    done = _process(words, **_no_hub(place))
     assert done.returncode == 3, done.stderr
     assert "the hub cannot be reached for nobody/toy" in done.stderr
+    later = list(json.loads(done.stdout)["phases"].values())[1:]
+    assert len(later) == 3
+    assert all(phase["problems"] == ["waits for phase 1"] for phase in later)
+
+
+def _no_hub(place: Place) -> dict[str, str]:
+    return {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(place.root / "hub")}  # fmt: skip
 
 
 def _process(words: list[str], **env: str) -> subprocess.CompletedProcess[str]:

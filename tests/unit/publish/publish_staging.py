@@ -41,6 +41,8 @@ BELONGING = [
     f"traces/gqa_paged/{DECODE}.jsonl",
     f"workloads/gqa_paged/{DECODE}.jsonl",
 ]
+# A `gh` that keeps pull requests and issues in files beside it.
+GH_PROGRAM = (FIXTURES / "programs" / "gh.py").read_text(encoding="utf-8")
 _ATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 
 
@@ -279,44 +281,3 @@ def pull_requests(gh: Path) -> list[dict]:
     """Those that the fake gh holds."""
     path = gh / "state.json"
     return json.loads(path.read_text()) if path.exists() else []
-
-
-# Pull requests in state.json; `login` and `fail` are files that a test makes.
-GH_PROGRAM = """
-import json, pathlib, sys
-home = pathlib.Path(__file__).parent
-words = sys.argv[1:]
-state = home / "state.json"
-held = json.loads(state.read_text()) if state.exists() else []
-with open(home / "calls.jsonl", "a") as log:
-    log.write(json.dumps(words) + "\\n")
-def value(option):
-    return words[words.index(option) + 1]
-def end(text="", code=0):
-    print(text, file=sys.stderr if code else sys.stdout)
-    sys.exit(code)
-if words[:2] == ["auth", "status"]:
-    end("not logged in", 1) if (home / "logged_out").exists() else end()
-if words[:2] == ["pr", "list"]:
-    head = value("--head")
-    rows = [r for r in held if r["head"] == head and r["state"] == "open"]
-    end(json.dumps([{"url": r["url"], "headRepositoryOwner": {"login": r["owner"]}} for r in rows]))
-if words[:2] == ["pr", "create"]:
-    if (home / "fail").exists():
-        end("pull request create failed: GraphQL: No commits between main and x", 1)
-    head = value("--head")
-    owner = head.split(":")[0] if ":" in head else value("--repo").split("/")[0]
-    head = head.split(":")[-1]
-    url = f"https://github.com/{value('--repo')}/pull/{len(held) + 1}"
-    body = pathlib.Path(value("--body-file")).read_text()
-    held.append({"url": url, "head": head, "owner": owner, "base": value("--base"),
-                 "title": value("--title"), "body": body, "state": "open"})
-    state.write_text(json.dumps(held))
-    end(url)
-if words[:2] == ["pr", "edit"]:
-    row = next(r for r in held if r["url"] == words[2])
-    row.update(title=value("--title"), body=pathlib.Path(value("--body-file")).read_text())
-    state.write_text(json.dumps(held))
-    end(words[2])
-end(f"unknown command {words}", 1)
-"""
