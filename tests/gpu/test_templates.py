@@ -45,9 +45,14 @@ PAGED: Cases = [
     )
 ]  # fmt: skip
 NORM: Cases = [{"axes": {"batch_size": rows}} for rows in (0, 1, 7, 333, 16384)]
+SAMPLING: Cases = [{"axes": {"batch_size": rows}} for rows in (1, 3, 64, 256)]
 CASES: dict[str, Cases] = {
-    "gqa_paged_decode_h32_kv8_d128_ps1": PAGED,
-    "mla_paged_decode_h16_ckv512_kpe64_ps1": PAGED,
+    **{f"gqa_paged_decode_h32_kv8_d128_ps{size}": PAGED for size in (1, 64)},
+    **{f"mla_paged_decode_h16_ckv512_kpe64_ps{size}": PAGED for size in (1, 64)},
+    **{
+        f"{kind}_sampling_from_probs_v128256": SAMPLING
+        for kind in ("top_k", "top_p", "top_k_top_p")
+    },
     "gdn_decode_qk4_v8_d128_k_last": [
         *({"axes": {"batch_size": size}} for size in (1, 3, 64, 256)),
         {"axes": {"batch_size": 5}, "given": {"scale": 0.0}},

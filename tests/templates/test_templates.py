@@ -107,7 +107,11 @@ def test_choosing(real_definitions: dict[str, Definition]) -> None:
         choose(TEMPLATES, "nope", norm)
     with pytest.raises(UsageError, match="does not serve gemm_n8_k8.*allowed: dense_base.*triton"):
         choose(TEMPLATES, "cuda_kernel", product)
-    assert {t.name for t in serving(TEMPLATES, product)} == {"dense_baseline", "triton_kernel_gemm"}
+    assert {t.name for t in serving(TEMPLATES, product)} == {
+        "dense_baseline",
+        "triton_kernel_gemm",
+        "fast_gemm",
+    }
 
 
 def test_what_the_list_shows() -> None:

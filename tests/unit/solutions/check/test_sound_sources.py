@@ -59,6 +59,9 @@ def _known(names: set[str]) -> Iterator[tuple[str, Definition]]:
         family("rmsnorm").definition(4096, 1e-5),
         family("rmsnorm").definition(4096, 1e-5, fused=True), family("rope").definition(128, 64),
         family("sampling").definition("top_k_top_p", 1024),
+        *(family("sampling").definition(k, 128256) for k in ("top_k", "top_p", "top_k_top_p")),
+        family("gqa_paged").definition(32, 8, 128, 64, prefill=False),
+        family("mla_paged").definition(16, 512, 64, 64, prefill=False),
     ]  # fmt: skip
     return ((one.name, one) for one in made if not names or one.name in names)
 

@@ -1,0 +1,66 @@
+"""MLA decode over a paged latent cache, one token a page: split-KV in Triton, no plan.
+
+Prediction for one H200 (4.2 TB/s, 2 us for each of two launches, 3 us of dependent reads, 2 us for
+the merge) at 16 heads, 512 + 64 dims: batch 16, 2,048 tokens 18 us; batch 64, 2,048 tokens 44 us;
+batch 128, 4,096 tokens 155 us (1,152 bytes a token).
+
+Measured 2026-11-21, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
+`python tests/benchmarks/kernels.py --device cuda:0 --only mla`: 29.8 us (26.1), 67.0 us (57.2),
+217 us (167). FlashInfer is faster.
+
+No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
+object, to count its outputs.
+"""
+
+import torch
+
+from .kernels.mla_split_decode import mla_decode
+
+TUNING = {
+    "size": "num_kv_indices",
+    "parameters": {
+        "BLOCK_HEADS": [16, 32, 64],
+        "BLOCK_TOKENS": [32, 64],
+        "PROGRAMS_PER_SM": [1, 2],
+        "LEAST_BLOCKS": [1, 2, 4],
+        "num_warps": [4, 8],
+        "num_stages": [3, 5, 7],
+    },
+}
+
+# tuned: begin (scripts/tune_solution.py writes this table: the first row that reaches up_to counts)
+TUNED = [
+    {
+        "up_to": None,
+        "BLOCK_HEADS": 16,
+        "BLOCK_TOKENS": 32,
+        "PROGRAMS_PER_SM": 2,
+        "LEAST_BLOCKS": 2,
+        "num_warps": 4,
+        "num_stages": 5,
+    },
+]
+# tuned: end
+
+
+def tuned(size: int) -> dict[str, int]:
+    """The parameters for that many entries of kv_indices."""
+    row = next(row for row in TUNED if row["up_to"] is None or size <= row["up_to"])
+    return {name: value for name, value in row.items() if name != "up_to"}
+
+
+@torch.no_grad()
+def run(
+    q_nope: torch.Tensor,
+    q_pe: torch.Tensor,
+    ckv_cache: torch.Tensor,
+    kpe_cache: torch.Tensor,
+    kv_indptr: torch.Tensor,
+    kv_indices: torch.Tensor,
+    sm_scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """q_nope [b, h, ckv], q_pe [b, h, kpe], caches [pages, page size, dim] -> output like q_nope,
+    lse [b, h] float32."""
+    parameters = tuned(kv_indices.shape[0])
+    caches, tables = (ckv_cache, kpe_cache), (kv_indptr, kv_indices, None)
+    return mla_decode(q_nope, q_pe, *caches, *tables, sm_scale, **parameters)

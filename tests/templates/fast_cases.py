@@ -1,0 +1,300 @@
+"""Run the fast kernels on awkward cases, each against its reference; a line of JSON each.
+
+    TRITON_INTERPRET=1 python tests/templates/fast_cases.py
+    python tests/templates/fast_cases.py --device cuda --only gqa
+
+A process of its own: Triton's interpreter is chosen by the environment at import. Ends with 1 where
+a case did not pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import torch
+
+from kernelkit.bench.judge.compare import compare
+from kernelkit.bench.judge.draws import compare_draws
+from kernelkit.dataset.definition import Definition
+from kernelkit.ops import family
+from kernelkit.solutions.scaffold import scaffold
+from kernelkit.solutions.templates import choose, load_all
+from kernelkit.solutions.tuning.trial import load
+
+CALLS = 2  # a second call shows scratch that the first left behind
+GROUP = "fast_kernel"
+
+Case = tuple[str, Definition, dict[str, Any]]  # label, definition, inputs
+Run = Callable[..., Any]
+
+
+def paged(
+    definition: Definition, lengths: list[int], device: str, seed: int = 3, pages: int = 0
+) -> dict[str, Any]:
+    """Inputs for requests of these lengths; pages that nobody owns, and what no request has of its
+    last page, hold NaN."""
+    size = definition.const_axes["page_size"]
+    counts = [-(-length // size) for length in lengths]
+    used = sum(counts)
+    rng = torch.Generator().manual_seed(seed)
+    order = torch.randperm(used + 5, generator=rng) + max(0, pages - used - 5)
+    given = {
+        "kv_indptr": torch.tensor([0, *counts]).cumsum(0).to(torch.int32),
+        "kv_indices": order[:used].to(torch.int32),
+    }
+    last = [length - (count - 1) * size for length, count in zip(lengths, counts, strict=True)]
+    if "kv_last_page_len" in definition.inputs:
+        tails = [tail if length else 0 for tail, length in zip(last, lengths, strict=True)]
+        given["kv_last_page_len"] = torch.tensor(tails, dtype=torch.int32)
+    axes = {"batch_size": len(lengths), "len_indptr": len(lengths) + 1, "num_kv_indices": used,
+            "num_pages": max(pages, used + 5)}  # fmt: skip
+    op = family(definition.op_type)
+    inputs = op.make_inputs(definition, axes, seed=seed, device=device, given=given)
+    owned = torch.zeros(axes["num_pages"] * size, dtype=torch.bool)
+    for request, length in enumerate(lengths):
+        start = int(given["kv_indptr"][request])
+        for page in range(counts[request]):
+            first = int(given["kv_indices"][start + page]) * size
+            owned[first : first + min(size, length - page * size)] = True
+    for name in inputs:
+        if name.endswith("_cache"):
+            inputs[name].flatten(0, 1)[~owned.to(device)] = math.nan
+    return inputs
+
+
+def plain(definition: Definition, axes: dict[str, int], device: str) -> dict[str, Any]:
+    """The family's own inputs."""
+    return family(definition.op_type).make_inputs(definition, axes, seed=4, device=device)
+
+
+SHORT = ([1], [0, 0, 5, 0], [65, 0, 129, 2, 40])  # few: the interpreter is slow
+LONG = (*SHORT, [70], [0], [3, 0, 33, 64, 1], [1] * 300, [0, 4097, 3, 12000, 0], [511] * 70,
+        [40000])  # fmt: skip
+
+
+def gqa(device: str) -> Iterator[Case]:
+    """Ratios 1, 5, 8 and 16, odd dims, pages of 1 and 64."""
+    make = family("gqa_paged").definition
+    shapes = [(2, 2, 24, 1), (10, 2, 16, 1), (8, 1, 16, 64), (16, 1, 16, 4)]
+    if device != "cpu":
+        shapes = [(32, 8, 128, 1), (32, 8, 128, 64), (40, 8, 128, 1), (8, 8, 64, 1),
+                  (16, 1, 256, 1), (128, 8, 128, 16), (4, 2, 24, 1)]  # fmt: skip
+    for shape in shapes:
+        definition = make(*shape, prefill=False)
+        for lengths in SHORT if device == "cpu" else LONG:
+            yield f"lengths {lengths[:8]}", definition, paged(definition, lengths, device)
+    if device != "cpu":
+        definition = make(32, 8, 128, 1, prefill=False)
+        inputs = paged(definition, [777, 0, 30], device, pages=(1 << 21) + 4096)
+        yield "element offsets above 2^31", definition, inputs
+
+
+def mla(device: str) -> Iterator[Case]:
+    """Pages of 1 and 64; more heads than a block of heads, and fewer."""
+    make = family("mla_paged").definition
+    shapes = [(20, 32, 16, 1), (4, 32, 16, 64)]
+    if device != "cpu":
+        shapes = [(16, 512, 64, 1), (128, 512, 64, 1), (16, 512, 64, 64), (20, 256, 32, 1)]
+    for shape in shapes:
+        definition = make(*shape, prefill=False)
+        for lengths in SHORT if device == "cpu" else LONG:
+            yield f"lengths {lengths[:8]}", definition, paged(definition, lengths, device)
+    if device != "cpu":
+        definition = make(16, 512, 64, 1, prefill=False)
+        inputs = paged(definition, [777, 0, 30], device, pages=(1 << 22) + 4096)
+        yield "element offsets above 2^31", definition, inputs
+
+
+def norms(device: str) -> Iterator[Case]:
+    """All four forms, sizes that are no power of two, few rows and many."""
+    make = family("rmsnorm").definition
+    sizes = (100,) if device == "cpu" else (128, 1536, 4096, 7168, 16384)
+    for size in sizes:
+        for fused, gemma in ((False, False), (True, False), (False, True), (True, True)):
+            definition = make(size, 1e-5, fused=fused, gemma=gemma)
+            for rows in (0, 3) if device == "cpu" else (0, 1, 7, 128, 129, 2049, 16384):
+                yield f"{rows} rows", definition, plain(definition, {"batch_size": rows}, device)
+
+
+def gemm(device: str) -> Iterator[Case]:
+    """Sizes that no block divides, few rows and many."""
+    make = family("gemm").definition
+    sizes = ((40, 72), (200, 520)) if device == "cpu" else (
+        (40, 72), (128, 2048), (4096, 4096), (6144, 4096), (28672, 4096), (4096, 14336)
+    )  # fmt: skip
+    for n, k in sizes:
+        definition = make(n, k)
+        for rows in (0, 17, 70) if device == "cpu" else (1, 3, 16, 17, 33, 64, 65, 300):
+            yield f"{rows} rows", definition, plain(definition, {"M": rows}, device)
+
+
+def gdn(device: str) -> Iterator[Case]:
+    """Given scales and none, no state, value heads in groups."""
+    make = family("gdn").definition
+    shapes = ((2, 4, 16), (2, 2, 24)) if device == "cpu" else ((4, 8, 128), (16, 32, 128))
+    for qk, heads, size in shapes:
+        definition = make(qk, heads, size, stage="decode")
+        for batch in (2,) if device == "cpu" else (1, 2, 3, 64, 257):
+            for given in ({}, {"scale": 0.0}, {"scale": None, "state": None}, {"scale": 0.5}):
+                inputs = plain(definition, {"batch_size": batch}, device)
+                yield f"batch {batch}, {list(given)}", definition, {**inputs, **given}
+
+
+def sampling(device: str) -> Iterator[Case]:
+    """Peaked, flat and tied rows, one-hot ones; filters of every kind, those that filter nothing
+    and those that keep one entry included. Each row stands DRAWS times."""
+    make = family("sampling").definition
+    for vocab in (300,) if device == "cpu" else (40, 32000, 128256):
+        rng = torch.Generator().manual_seed(vocab)
+        kept = FILTERS[:FEW] if device == "cpu" else FILTERS
+        logits = torch.randn(len(kept), vocab, generator=rng)
+        rows = {
+            "peaked": torch.softmax(3 * logits, dim=1),
+            "flat": torch.softmax(0.3 * logits, dim=1),
+            "tied": torch.softmax((2 * logits).round(), dim=1),
+            "equal": torch.full_like(logits, 1 / vocab),
+            "one-hot": torch.eye(vocab)[torch.arange(len(kept)) * 7 % vocab],
+        }
+        top_k, top_p = (torch.tensor(column) for column in zip(*kept, strict=True))
+        given = {"top_k": top_k.to(torch.int32), "top_p": top_p.to(torch.float32)}
+        for kind in ("top_k", "top_p", "top_k_top_p"):
+            definition = make(kind, vocab)
+            labels = ["peaked", *["tied"] * (kind == "top_k_top_p")] if device == "cpu" else rows
+            for label, probs in ((label, rows[label]) for label in labels):
+                filters = {n: v.to(device) for n, v in given.items() if n in definition.inputs}
+                yield label, definition, {"probs": probs.to(device), **filters}
+
+
+# k and p: with one of them, the other falls away.
+FILTERS = [(5, 0.5), (0, 0.97), (20, 0.0), (301, 1.0),
+           (1, 0.5), (5, 1.0), (0, 0.9), (40, 0.3), (-1, 1e-6), (100, 0.95), (7, 0.999),
+           (10**6, 1.0), (230, 0.7), (224, 0.99), (500, 1.0)]  # fmt: skip
+FEW = 4  # of them for the interpreter
+DRAWS = {"cpu": 1, "cuda": 640}
+# Of the sampler, for the interpreter: three chunks of 128.
+SMALL = {"WIDTH": 16, "SLOTS": 16, "MOST_KEPT": 12, "COARSE": 16, "SORTED": 32}
+
+
+def drawn(definition: Definition, run: Run, inputs: dict[str, Any]) -> tuple[str, str]:
+    """Draws of every row held against the reference's, by frequency and by what may be drawn."""
+    scope: dict[str, Any] = {}
+    exec(compile(definition.reference, "reference", "exec"), scope)
+    device = inputs["probs"].device.type
+    rows, count = len(inputs["probs"]), DRAWS[device]
+    got, want = ([], [])
+    if device == "cpu":
+        inspect.unwrap(run).__globals__["sample"].__globals__.update(SMALL)
+    step = max(1, min(count, 64))
+    many = {n: v.repeat(step, *[1] * (v.dim() - 1)) for n, v in inputs.items()}
+    for _ in range(-(-count // step)):
+        got.append(run(**many).view(step, rows).cpu())
+        want.append(scope["run"](**many).view(step, rows).cpu())
+    host = {n: v.cpu() for n, v in inputs.items()}
+    found = compare_draws(torch.cat(got), torch.cat(want), host)
+    return found.status.value, found.message if found.status.value != "PASSED" else ""
+
+
+FAMILIES: dict[str, Callable[[str], Iterator[Case]]] = {
+    "gqa": gqa, "sampling": sampling, "mla": mla, "norms": norms, "gemm": gemm, "gdn": gdn,
+}  # fmt: skip
+# Other parameters than the tuned ones: {} leaves those.
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "gqa": [{}, {"MERGE_IN_KERNEL": False, "BLOCK_TOKENS": 32, "LEAST_BLOCKS": 1}],
+    "mla": [{}, {"LEAST_BLOCKS": 1, "BLOCK_HEADS": 32}],
+    "norms": [{}, {"PROGRAM_ROWS": 2}],
+    "gemm": [{}, {"BLOCK_N": 32, "BLOCK_K": 64}],
+    "gdn": [{}, {"BLOCK_V": 8}],
+}
+
+
+def function(definition: Definition, root: Path, known: dict[str, Run]) -> Run:
+    """The template's run() for a definition; each is built once."""
+    if definition.name in known:
+        return known[definition.name]
+    template, own = choose(load_all(), GROUP, definition)
+    folder = root / definition.name
+    for path, text in scaffold(definition, template, own=own, author="a", name="n").items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    known[definition.name] = load(folder, template.metadata["spec"])
+    return known[definition.name]
+
+
+def named(definition: Definition, result: Any) -> dict[str, Any]:
+    """Outputs by name."""
+    values = result if isinstance(result, tuple) else (result,)
+    return dict(zip(definition.outputs, values, strict=True))
+
+
+def verdict(definition: Definition, run: Run, inputs: dict[str, Any]) -> tuple[str, str]:
+    """Status and message of CALLS calls on the same inputs."""
+    scope: dict[str, Any] = {}
+    exec(compile(definition.reference, "reference", "exec"), scope)
+    want = named(definition, scope["run"](*inputs.values()))
+    tolerance = family(definition.op_type).tolerance(definition)
+    before = {n: v.clone() for n, v in inputs.items() if isinstance(v, torch.Tensor)}
+    for _ in range(CALLS):
+        found = compare(named(definition, run(*inputs.values())), want, tolerance)
+        if found.status.value != "PASSED":
+            return found.status.value, found.message
+    for name, value in before.items():
+        if not torch.equal(value.nan_to_num(), inputs[name].nan_to_num()):
+            return "WRITTEN", f"{name} was written"
+    return "PASSED", ""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a line for each case; 1 where one did not pass."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default=",".join(FAMILIES))
+    args = parser.parse_args(argv)
+    bad, known = 0, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.only.split(","):
+            variants = VARIANTS.get(name, [{}])
+            for number, (label, definition, inputs) in enumerate(FAMILIES[name](args.device)):
+                few = [variants[number % len(variants)]] if args.device == "cpu" else variants
+                for variant in few:
+                    row = attempt(definition, inputs, Path(folder), known, variant)
+                    bad += row["status"] != "PASSED"
+                    about = {"definition": definition.name, "case": label, "variant": variant}
+                    print(json.dumps({**row, **about}), flush=True)
+    return int(bad > 0)
+
+
+def attempt(
+    definition: Definition, inputs: dict[str, Any], root: Path, known: dict[str, Run],
+    variant: dict[str, Any],
+) -> dict[str, str]:  # fmt: skip
+    """Status and message of one case with one set of parameters."""
+    try:
+        run = function(definition, root, known)
+        with_parameters(run, variant)
+        judge = drawn if definition.op_type == "sampling" else verdict
+        status, message = judge(definition, run, inputs)
+    except Exception as error:
+        status, message = "RUNTIME_ERROR", f"{type(error).__name__}: {error}"[-2000:]
+    return {"status": status, "message": message}
+
+
+def with_parameters(run: Run, variant: dict[str, Any]) -> None:
+    """Make the solution's table a single row, or put its own back."""
+    module = inspect.unwrap(run).__globals__  # of the function that no_grad wraps
+    if "TUNED" in module:
+        own = module.setdefault("OWN_TABLE", module["TUNED"])
+        module["TUNED"] = [{**row, **variant} for row in own]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
