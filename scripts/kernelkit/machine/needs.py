@@ -162,6 +162,7 @@ SCRIPTS: dict[str, Needs] = {
     "sanitize_dumps": Needs((*_BASE, "numpy"), {"dumps of torch files": ("torch",)}),
     "sanitize_solution": Needs((*_BASE, "torch", "safetensors", "compute_sanitizer", *_GPU)),
     "serve_report": Needs((*_BASE, "jinja2")),
+    "setup_env": Needs(("python",)),
     "submit_prs": Needs(
         (*_BASE, "git", "jinja2", "numpy"),
         {
@@ -171,6 +172,7 @@ SCRIPTS: dict[str, Needs] = {
             "a model new to the coverage document": ("yaml",),
         },
     ),
+    "tune_solution": Needs((*_BASE, "torch"), _LANGUAGES),
     "update_coverage": Needs(_BASE, {**_HUB, **_COOKBOOK}),
     "validate_dataset": Needs((*_BASE, "numpy"), {"--smoke": ("torch",)}),
 }
