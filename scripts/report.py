@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,13 +65,15 @@ def _run(args: argparse.Namespace, command: str) -> None:
     summary = summarize(Dataset.open(args.dataset), selection)
     for place in summary.unreadable:
         cli.say(f"skipped: {tables.clean(place)}")
-    if args.output is None:
-        shown = "" if args.json else _text(summary, chosen, command)
+    if args.output is not None:
+        _write(args.output, _parts(summary, chosen, command))
+    if args.json:
+        output = str(args.output) if args.output else None
+        sys.stdout.writelines(documents.json_parts(summary, output=output))
+    elif args.output is None:
+        sys.stdout.writelines(_parts(summary, chosen, command))
     else:
-        _write(args.output, _text(summary, chosen, command))
-        shown = tables.totals(summary)
-    document = {**documents.as_json(summary), "output": str(args.output) if args.output else None}
-    cli.emit(document, as_json=args.json, text=shown.rstrip("\n"))
+        print(tables.totals(summary))
     if args.output is not None:
         cli.say(f"report: {args.output.resolve()}")
 
@@ -89,26 +91,26 @@ def _format(args: argparse.Namespace) -> str:
     return SUFFIXES[suffix]
 
 
-def _text(summary: Summary, chosen: str, command: str) -> str:
-    """The report in the chosen format."""
+def _parts(summary: Summary, chosen: str, command: str) -> Iterable[str]:
+    """The report in the chosen format; what grows with the dataset comes line by line."""
     from kernelkit.report import documents, tables
     from kernelkit.report.page import render
 
     if chosen == "html":
-        return render(summary, command)
-    if chosen == "json":
-        return documents.json_text(summary)
+        return [render(summary, command)]
     if chosen == "table":
-        return tables.as_text(summary) + "\n"
-    return {"markdown": documents.as_markdown, "csv": documents.as_csv}[chosen](summary)
+        return [tables.as_text(summary), "\n"]
+    if chosen == "markdown":
+        return [documents.as_markdown(summary)]
+    return {"json": documents.json_parts, "csv": documents.csv_lines}[chosen](summary)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, parts: Iterable[str]) -> None:
     """Raises UsageError where the file cannot be written."""
     from kernelkit.dataset import atomic
 
     try:
-        atomic.write_text(path, text)
+        atomic.write_parts(path, (part.encode("utf-8") for part in parts))
     except OSError as error:
         raise UsageError(f"cannot write: {error.strerror or error}", received=path) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +15,17 @@ def write_bytes(path: Path, data: bytes) -> bool:
     """Write `data` to `path`. False, and no write, where the file already holds just that."""
     if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return False
+    write_parts(path, [data])
+    return True
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """Write what comes, part by part, to `path`: for what is larger than the memory should be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=TEMPORARY_SUFFIX)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
@@ -28,7 +34,6 @@ def write_bytes(path: Path, data: bytes) -> bool:
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
-    return True
 
 
 def write_text(path: Path, text: str) -> bool:

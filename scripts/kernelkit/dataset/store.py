@@ -24,6 +24,7 @@ from kernelkit.errors import FormatError, UsageError
 
 FOLDERS = ("definitions", "workloads", "solutions", "traces", "blob", "tests")
 LFS_MAGIC = b"version https://git-lfs.github.com/spec/v1"
+LFS_POINTER = "is a Git-LFS pointer, the object was not pulled; next: git lfs pull"
 
 M = TypeVar("M", bound=FormatModel)
 
@@ -213,14 +214,19 @@ def load_json(model: type[M], path: Path) -> Loaded[M]:
 
 def load_jsonl(model: type[M], path: Path) -> Iterator[Loaded[M]]:
     """Each non-empty line of a JSONL file as `model`."""
-    data, error = _read(path)
-    if error is not None:
-        yield Loaded(path, None, error, 1)
-        return
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if line.strip():
-            value, error = _parse(model, line)
-            yield Loaded(path, value, error, number)
+    number = 1
+    try:
+        with open(path, "rb") as file:  # line by line: a trace file may be larger than the memory
+            if file.read(len(LFS_MAGIC)) == LFS_MAGIC:
+                yield Loaded(path, None, LFS_POINTER, 1)
+                return
+            file.seek(0)
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    value, error = _parse(model, line)
+                    yield Loaded(path, value, error, number)
+    except OSError as error:
+        yield Loaded(path, None, _unreadable(error), number)
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -233,10 +239,12 @@ def _read(path: Path) -> tuple[bytes, str | None]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        return b"", f"cannot be read: {error.strerror or error}"
-    if data.startswith(LFS_MAGIC):
-        return b"", "is a Git-LFS pointer, the object was not pulled; next: git lfs pull"
-    return data, None
+        return b"", _unreadable(error)
+    return (b"", LFS_POINTER) if data.startswith(LFS_MAGIC) else (data, None)
+
+
+def _unreadable(error: OSError) -> str:
+    return f"cannot be read: {error.strerror or error}"
 
 
 def _parse(model: type[M], data: bytes) -> tuple[M | None, str | None]:

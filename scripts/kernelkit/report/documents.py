@@ -7,15 +7,15 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from kernelkit.report import tables
+from kernelkit.report import extent, tables
 from kernelkit.report.columns import columns_of, score_columns
 from kernelkit.report.rows import Row
 from kernelkit.report.scores import Score
-from kernelkit.report.summary import Summary
+from kernelkit.report.summary import Summary, grouped
 from kernelkit.report.text import axes_text, clean, clean_log
 
 FORMULA = ("=", "+", "-", "@")  # with these a spreadsheet takes a cell for a formula
@@ -27,51 +27,65 @@ def as_markdown(summary: Summary) -> str:
     parts = [f"# Kernel report: {_code(summary.dataset)}"]
     parts.append("\n".join(f"- {_plain_line(line.strip())}" for line in tables.header(summary)))
     parts.append(_plain_line(tables.totals(summary)))
-    if summary.failures:
+    failures = tables.alike(summary.failures)
+    if failures:
         parts.append("## Failures")
-        parts += [_failure(rows) for rows in tables.alike(summary.failures)]
+        parts += [_failure(rows) for rows in failures[: extent.FAILURES]]
     if summary.rows:
-        parts += ["## Scores", _scores(summary.scores)]
-    for (definition, hardware), rows in summary.groups().items():
+        parts += ["## Scores", _scores(summary.scores[: extent.ROWS])]
+    parts += [_plain_line(text) for text in tables.shortened(summary, len(failures))]
+    for (definition, hardware), rows in grouped(summary.rows[: extent.ROWS]).items():
         parts += [f"## {_code(definition)} on {_code(hardware)}", _rows(rows)]
     for title, names in tables.gaps(summary):
-        parts += [f"## {title.capitalize()}", "\n".join(f"- {_code(name)}" for name in names)]
+        parts += [
+            f"## {title.capitalize()}",
+            "\n".join(f"- {_code(name)}" for name in extent.names(names)),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
-def as_csv(summary: Summary) -> str:
+def csv_lines(summary: Summary) -> Iterator[str]:
     """One line per row, with every number as it is and an empty field where there is none.
 
     Text that a spreadsheet would take for a formula gets a quote mark before it.
     """
     names = [field.name for field in fields(Row)]
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(names)
-    for row in summary.rows:
-        writer.writerow([_field(getattr(row, name)) for name in names])
-    return output.getvalue()
+    for row in [None, *summary.rows]:
+        output = io.StringIO()
+        cells = names if row is None else [_field(getattr(row, name)) for name in names]
+        csv.writer(output, lineterminator="\n").writerow(cells)
+        yield output.getvalue()
 
 
-def as_json(summary: Summary) -> dict[str, Any]:
-    """Plain JSON types; infinities and NaN as text, since JSON has none."""
+def json_parts(summary: Summary, **more: Any) -> Iterator[str]:
+    """One JSON document, row by row; infinities and NaN are text, since JSON has none."""
     plain = {k: v for k, v in vars(summary).items() if k not in ("rows", "scores", "authors")}
-    rows = [{**asdict(row), "log": _log(row)} for row in summary.rows]
-    return _finite(
-        {
-            **plain,
-            "statuses": summary.statuses,
-            "geometric_mean_speedup": summary.speedup,
-            "scores": [_score(score) for score in summary.scores],
-            "authors": [_score(score) for score in summary.authors],
-            "traces": rows,
-        }
-    )
+    head = {
+        **plain,
+        **more,
+        "statuses": summary.statuses,
+        "geometric_mean_speedup": summary.speedup,
+        "scores": [_score(score) for score in summary.scores],
+        "authors": [_score(score) for score in summary.authors],
+        "traces": [],
+    }
+    start, end = _dumped(head).rsplit("[]", 1)
+    yield f"{start}["
+    comma = ""
+    for row in summary.rows:
+        text = _dumped({**asdict(row), "log": _log(row)}).replace("\n", "\n    ")
+        yield f"{comma}\n    {text}"
+        comma = ","
+    yield f"{comma and chr(10) + '  '}]{end}\n"
 
 
 def json_text(summary: Summary) -> str:
-    """`as_json` as text."""
-    return json.dumps(as_json(summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """The JSON document as text."""
+    return "".join(json_parts(summary))
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _score(score: Score) -> dict[str, Any]:

@@ -10,12 +10,13 @@ import base64
 import hashlib
 import time
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from kernelkit import __version__, places
-from kernelkit.report import plots, roofline, svg, tables, text
+from kernelkit.report import extent, plots, roofline, svg, tables, text
 from kernelkit.report.columns import columns_of, score_columns
 from kernelkit.report.plots import Figure
 from kernelkit.report.rows import Row
@@ -47,10 +48,12 @@ def render(summary: Summary, command: str) -> str:
         policy=policy(style, script),
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         groups=_groups(summary),
+        drawable=summary.groups(),
         overall=_overall(summary),
         sections=_sections(summary),
         gaps=tables.gaps(summary),
         failures=tables.alike(summary.failures),
+        extent=extent,
         columns=columns_of(summary.rows),
         score_columns=score_columns(summary.scores),
         author_columns=score_columns(summary.authors),
@@ -75,12 +78,12 @@ def _environment(summary: Summary) -> Environment:
         loader=FileSystemLoader(places.DOCUMENTS), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    failures = enumerate(tables.alike(summary.failures))
-    groups = {id(row): index for index, rows in failures for row in rows}
+    failures = enumerate(tables.alike(summary.failures)[: extent.FAILURES])
+    groups = {id(row): f"f{index}" for index, rows in failures for row in rows}
     made.filters.update(
         clean=text.clean, clean_log=text.clean_log, of_limit=text.of_limit, axes=_axes,
         times=lambda value: text.times(value, "×"), breakable=breakable, sort_value=_sort_value,
-        failure=lambda row: groups[id(row)], some=text.some,
+        failure=lambda row: groups.get(id(row), "failures"), some=text.some,
     )  # fmt: skip
     made.globals.update(swatch=svg.swatch, version=__version__)
     return made
@@ -92,12 +95,13 @@ def breakable(name: str) -> Markup:
 
 
 def _groups(summary: Summary) -> list[Group]:
-    """Plots of each definition and hardware."""
+    """Plots of each definition and hardware, up to a bound."""
     scores: dict[tuple[str, str], list[Any]] = {}
     for score in summary.scores:
         scores.setdefault((score.definition, score.hardware), []).append(score)
     found = []
-    for index, ((definition, hardware), rows) in enumerate(summary.groups().items()):
+    drawn = islice(summary.groups().items(), extent.GROUPS)
+    for index, ((definition, hardware), rows) in enumerate(drawn):
         own = scores[definition, hardware]
         made = [
             plots.latency_plot(f"l{index}", rows, own),

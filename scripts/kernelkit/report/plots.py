@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from kernelkit.report import svg
+from kernelkit.report import extent, svg
 from kernelkit.report.rows import Row
 from kernelkit.report.scores import Score, geometric_mean
 from kernelkit.report.svg import SERIES, Axis
@@ -177,7 +177,7 @@ def _curve(series: int, score: Score, x: Axis, y: Axis) -> list[Markup]:
     curve = svg.line(points, f"line wide s{series}")
     if not score.wins:
         return [curve]
-    middle = points[2 * ((len(score.wins) - 1) // 2) + 1]
+    middle = points[2 * (((len(points) - 2) // 2 - 1) // 2) + 1]
     return [curve, svg.mark(*middle, series, clean(score.name))]
 
 
@@ -186,7 +186,10 @@ def _steps(score: Score, x: Axis, y: Axis) -> list[tuple[float, float]]:
     left = score.wins
     share = 100 * len(left) / score.workloads
     points = [(svg.px(x, x.low), svg.py(y, share))]
+    stride = math.ceil(len(left) / extent.STEPS)
     for count, win in enumerate(left, start=1):
+        if count % stride and count < len(left):
+            continue
         points.append((svg.px(x, win), svg.py(y, share)))
         share = 100 * (len(left) - count) / score.workloads
         points.append((svg.px(x, win), svg.py(y, share)))

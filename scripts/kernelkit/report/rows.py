@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from typing import Any
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Evaluation, Trace
@@ -19,7 +20,7 @@ from kernelkit.report import facts
 SOURCE = re.compile(r"solution sha256:([0-9a-f]{16}) on ")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a dataset may have a million
 class Row:
     """One solution on one workload and hardware: its newest trace. None where it does not tell."""
 
@@ -81,10 +82,12 @@ def make_rows(
     Of two of one time the later in the file counts. `authors` are by solution name.
     """
     newest: dict[tuple[str, ...], Row] = {}
+    kept = _Kept()
     for trace in traces:
         if trace.solution is None or trace.evaluation is None:
             continue
-        row = _row(trace, trace.evaluation, definitions.get(trace.definition), authors or {})
+        definition = definitions.get(trace.definition)
+        row = _row(trace, trace.evaluation, definition, authors or {}, kept)
         key = (*row.place, row.solution)
         known = newest.get(key)
         if known is not None:
@@ -107,12 +110,11 @@ def relate(rows: Iterable[Row], baseline: str | None = None) -> list[Row]:
             best[row.place] = min(row.latency_ms, best.get(row.place, math.inf))
             if row.solution == baseline:
                 base[row.place] = row.latency_ms
-    return [
-        replace(row, vs_best=best[row.place] / row.latency_ms, vs_baseline=_over(base, row))
-        if row.passed and row.latency_ms
-        else row
-        for row in rows
-    ]
+    for index, row in enumerate(rows):  # in place: never two lists of all rows
+        if row.passed and row.latency_ms:
+            over = best[row.place] / row.latency_ms
+            rows[index] = replace(row, vs_best=over, vs_baseline=_over(base, row))
+    return rows
 
 
 def moment(timestamp: str) -> float:
@@ -131,21 +133,35 @@ def _over(base: Mapping[tuple[str, str, str], float], row: Row) -> float | None:
     return base[row.place] / row.latency_ms if row.place in base and row.latency_ms else None
 
 
+class _Kept(dict[Any, Any]):
+    """One object for all equal ones: most rows share their axes, names and libraries."""
+
+    def text(self, value: str) -> str:
+        return self.setdefault(value, value)
+
+    def mapping(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return self.setdefault(tuple(value.items()), dict(value))
+
+
 def _row(
-    trace: Trace, evaluation: Evaluation, definition: Definition | None, authors: Mapping[str, str]
+    trace: Trace,
+    evaluation: Evaluation,
+    definition: Definition | None,
+    authors: Mapping[str, str],
+    kept: _Kept,
 ) -> Row:
     extra = facts.mapping(evaluation.correctness.extra if evaluation.correctness else None)
     found = SOURCE.match(evaluation.log)
     return Row(
         op_type=definition.op_type if definition else "unknown",
-        definition=trace.definition,
-        solution=str(trace.solution),
+        definition=kept.text(trace.definition),
+        solution=kept.text(str(trace.solution)),
         author=authors.get(str(trace.solution), ""),
-        workload=trace.workload.uuid,
-        axes=dict(trace.workload.axes),
+        workload=kept.text(trace.workload.uuid),
+        axes=kept.mapping(trace.workload.axes),
         status=evaluation.status.value,
-        hardware=evaluation.environment.hardware,
-        libs=dict(evaluation.environment.libs),
+        hardware=kept.text(evaluation.environment.hardware),
+        libs=kept.mapping(evaluation.environment.libs),
         timestamp=evaluation.timestamp,
         log=evaluation.log,
         source=found.group(1) if found else None,

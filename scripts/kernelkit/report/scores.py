@@ -11,6 +11,7 @@ win@p           the same against the baseline; where none is named, or it has no
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -115,14 +116,10 @@ def by_author(
     found = []
     for (_, author), best in groups.items():
         members = list(best.values())
-        tried = {row.definition for row in members}
-        known = sum(max(workloads.get(name, 0), _count(members, name)) for name in tried)
+        tried = Counter(row.definition for row in members)
+        known = sum(max(workloads.get(name, 0), count) for name, count in tried.items())
         found.append(score(author, members, known, baseline=baseline, author=True))
     return sorted(found, key=lambda s: (s.hardware, *_rank(s)))
-
-
-def _count(rows: Sequence[Row], definition: str) -> int:
-    return sum(row.definition == definition for row in rows)
 
 
 def _better(row: Row, other: Row) -> bool:

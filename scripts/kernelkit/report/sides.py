@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,11 +87,9 @@ def _load(path: Path) -> Iterable[Loaded[Trace]]:
     )  # fmt: skip
 
 
-def _traces(loaded: Iterable[Loaded[Trace]], skipped: list[str]) -> list[Trace]:
-    found = []
+def _traces(loaded: Iterable[Loaded[Trace]], skipped: list[str]) -> Iterator[Trace]:
     for item in loaded:
         if item.value is not None:
-            found.append(item.value)
+            yield item.value
         else:
             skipped.append(f"{item.path.name}:{item.line}: {item.error}")
-    return found

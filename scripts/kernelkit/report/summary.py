@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.store import Dataset, Loaded, M
-from kernelkit.dataset.trace import Trace
 from kernelkit.errors import NothingSelectedError, UsageError
 from kernelkit.report.rows import Row, make_rows, moment, relate
 from kernelkit.report.scores import Score, by_author, by_solution, geometric_mean
@@ -67,10 +66,15 @@ class Summary:
 
     def groups(self) -> dict[tuple[str, str], list[Row]]:
         """Rows by definition and hardware."""
-        found: dict[tuple[str, str], list[Row]] = {}
-        for row in self.rows:
-            found.setdefault((row.definition, row.hardware), []).append(row)
-        return found
+        return grouped(self.rows)
+
+
+def grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Rows by definition and hardware."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row.definition, row.hardware), []).append(row)
+    return found
 
 
 def summarize(dataset: Dataset, selection: Selection | None = None) -> Summary:
@@ -81,30 +85,28 @@ def summarize(dataset: Dataset, selection: Selection | None = None) -> Summary:
     """
     chosen = selection or Selection()
     unreadable: list[str] = []
-    definitions = _values(dataset, dataset.load_definitions(), unreadable)
-    solutions = _values(dataset, dataset.load_solutions(), unreadable)
-    workloads = _values(dataset, dataset.load_workloads(), unreadable)
-    traces = _values(dataset, dataset.load_traces(), unreadable)
+    definitions = list(_values(dataset, dataset.load_definitions(), unreadable))
+    authors, solved = _solutions(dataset, unreadable)
+    recorded = _workloads(dataset, unreadable)
     by_name: dict[str, Definition] = {definition.name: definition for definition in definitions}
-    authors = {solution.name: solution.author for solution in solutions}
+    traces = _values(dataset, dataset.load_traces(), unreadable)
     everything = relate(make_rows(traces, by_name, authors), chosen.baseline)
     _check(chosen, everything, definitions, authors)
     rows = sorted((r for r in everything if _wanted(r, chosen)), key=_order)
     names = {d.name for d in definitions if _of_interest(d.name, d.op_type, chosen)}
     if not rows and (not names or chosen.solutions):
         raise NothingSelectedError("no trace and no definition is selected", received=dataset.root)
-    recorded, solved = {w.definition for w in workloads}, {s.definition for s in solutions}
     ran = {row.definition for row in everything}
-    counts = _workload_counts(workloads, everything)
+    counts = _workload_counts(recorded, everything)
     return Summary(
         dataset=dataset.root.resolve().name,
         rows=rows,
         definitions=len(names),
-        workloads=sum(work.definition in names for work in workloads),
-        solutions=sum(solution.definition in names for solution in solutions),
-        without_workloads=sorted(names - recorded),
-        without_solutions=sorted(names - solved),
-        without_traces=sorted((names & recorded & solved) - ran),
+        workloads=sum(len(recorded.get(name, ())) for name in names),
+        solutions=sum(solved[name] for name in names),
+        without_workloads=sorted(names - recorded.keys()),
+        without_solutions=sorted(names - solved.keys()),
+        without_traces=sorted((names & recorded.keys() & solved.keys()) - ran),
         unreadable=unreadable,
         environments=environments(rows),
         baseline=chosen.baseline,
@@ -138,11 +140,9 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return sorted({value for value in values if value is not None})
 
 
-def _workload_counts(workloads: Iterable[Trace], rows: Iterable[Row]) -> dict[str, int]:
+def _workload_counts(recorded: Mapping[str, list[str]], rows: Iterable[Row]) -> dict[str, int]:
     """Distinct workloads by definition: the recorded ones, and those that traces bring."""
-    known: dict[str, set[str]] = {}
-    for work in workloads:
-        known.setdefault(work.definition, set()).add(work.workload.uuid)
+    known = {name: set(uuids) for name, uuids in recorded.items()}
     for row in rows:
         known.setdefault(row.definition, set()).add(row.workload)
     return {name: len(uuids) for name, uuids in known.items()}
@@ -190,12 +190,29 @@ def _known(what: str, asked: Iterable[str] | None, known: set[str]) -> None:
         )  # fmt: skip
 
 
-def _values(dataset: Dataset, loaded: Iterable[Loaded[M]], unreadable: list[str]) -> list[M]:
-    values: list[M] = []
+def _solutions(dataset: Dataset, unreadable: list[str]) -> tuple[dict[str, str], Counter[str]]:
+    """Authors by solution, and how many solutions each definition has."""
+    authors: dict[str, str] = {}
+    solved: Counter[str] = Counter()
+    for solution in _values(dataset, dataset.load_solutions(), unreadable):
+        authors[solution.name] = solution.author
+        solved[solution.definition] += 1
+    return authors, solved
+
+
+def _workloads(dataset: Dataset, unreadable: list[str]) -> dict[str, list[str]]:
+    """The uuids of each definition's recorded workloads."""
+    recorded: dict[str, list[str]] = {}
+    for line in _values(dataset, dataset.load_workloads(), unreadable):
+        recorded.setdefault(line.definition, []).append(line.workload.uuid)
+    return recorded
+
+
+def _values(dataset: Dataset, loaded: Iterable[Loaded[M]], unreadable: list[str]) -> Iterator[M]:
+    """What can be read, one by one: a dataset's traces do not fit into memory as models."""
     for item in loaded:
         if item.value is not None:
-            values.append(item.value)
+            yield item.value
         else:
             line = f":{item.line}" if item.line else ""
             unreadable.append(f"{dataset.relative(item.path)}{line}: {item.error}")
-    return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from kernelkit.report import extent
 from kernelkit.report.columns import columns_of, score_columns
 from kernelkit.report.rows import Row
 from kernelkit.report.scores import Score
@@ -18,12 +19,27 @@ LISTED = 40  # names of a gap
 def as_text(summary: Summary) -> str:
     """The whole report."""
     parts = ["\n".join(header(summary))]
-    parts += [_failure(rows) for rows in alike(summary.failures)]
+    failures = alike(summary.failures)
+    parts += [_failure(rows) for rows in failures[: extent.FAILURES]]
     if summary.rows:
-        parts += [as_table(summary.rows), scores_table(summary.scores)]
+        parts += [
+            as_table(summary.rows[: extent.ROWS]),
+            scores_table(summary.scores[: extent.ROWS]),
+        ]
+    parts += shortened(summary, len(failures))
     parts += [f"{title} ({len(names)}): {_listed(names)}" for title, names in gaps(summary)]
     parts.append(totals(summary))
     return "\n\n".join(parts)
+
+
+def shortened(summary: Summary, failures: int) -> list[str]:
+    """What a form for reading leaves out; `failures` counts those alike as one."""
+    found = (
+        extent.left_out(range(failures), extent.FAILURES, "failures"),
+        extent.left_out(summary.rows, extent.ROWS, "rows"),
+        extent.left_out(summary.scores, extent.ROWS, "scores"),
+    )
+    return [text for text in found if text]
 
 
 def header(summary: Summary) -> list[str]:

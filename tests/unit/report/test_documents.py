@@ -134,7 +134,7 @@ def test_csv_has_a_line_per_row_and_no_formula(reported: Dataset, make_trace: Ma
     evil = ["=HYPERLINK(1)", "@x", '+1,"2"', "-3\n4"]
     reported.append_traces(NORM, [make_trace(name, 0.5) for name in evil])
     summary = summarize(reported)
-    rows = list(csv.DictReader(io.StringIO(documents.as_csv(summary))))
+    rows = list(csv.DictReader(io.StringIO("".join(documents.csv_lines(summary)))))
     assert len(rows) == len(summary.rows)
     names = {row["solution"] for row in rows}
     assert {"'=HYPERLINK(1)", "'@x", '\'+1,"2"', "fast"} <= names
@@ -161,7 +161,7 @@ def test_infinite_errors_are_json(reported: Dataset, make_trace: MakeTrace) -> N
     odd = make_trace("odd", 0.5)
     odd.evaluation.correctness.max_absolute_error = float("inf")
     reported.append_traces(NORM, [odd])
-    shown = json.dumps(documents.as_json(summarize(reported)), allow_nan=False)
+    shown = documents.json_text(summarize(reported))
     assert '"max_abs": "inf"' in shown
 
 
@@ -170,7 +170,7 @@ def test_every_form_takes_a_baseline(reported: Dataset, make_trace: MakeTrace) -
     summary = summarize(reported, Selection(baseline="slow"))
     assert re.search(r"fast .* 2\.00x", tables.as_text(summary))
     assert "| × baseline |" in documents.as_markdown(summary)
-    assert documents.as_json(summary)["baseline"] == "slow"
+    assert json.loads(documents.json_text(summary))["baseline"] == "slow"
 
 
 def test_every_form_takes_a_dataset_without_traces(dataset: Dataset) -> None:
@@ -178,5 +178,5 @@ def test_every_form_takes_a_dataset_without_traces(dataset: Dataset) -> None:
     summary = summarize(dataset)
     assert "no traces" in tables.as_text(summary)
     assert "0 traces: none" in documents.as_markdown(summary)
-    assert len(documents.as_csv(summary).splitlines()) == 1
+    assert len("".join(documents.csv_lines(summary)).splitlines()) == 1
     assert json.loads(documents.json_text(summary))["traces"] == []

@@ -45,6 +45,8 @@ class Report:
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             found.append(("P5", "", text, "mend the file, and report it: no file should do this"))
+        if not found:
+            return
         file = _printable(dataset.relative(path))
         for code, *rest in found:
             self.findings.append(Finding(code, file, *map(_printable, rest), line=line))
