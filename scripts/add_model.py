@@ -34,12 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     from kernelkit.webmodel.options import add_mapping_options
 
     parser = cli.parser(__doc__, examples=EXAMPLES)
-    parser.add_argument("--model-name", metavar="SLUG", help="the model's short name (default: "
-                        "the config's or the repository's name)")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--config", type=Path, metavar="FILE", help="a config.json on this disk")
-    source.add_argument("--hf-repo-id", metavar="ORG/NAME", help="fetch its config from the hub")
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
+    cli.model_source(parser, "the model's short name (default: the repository's or config's)")
     parser.add_argument("--sglang-path", type=Path, metavar="DIR", help="checkout or unpacked "
                         "wheel of SGLang (default: the installed one, else no baseline)")
     parser.add_argument("--attention-backend", default="flashinfer", metavar="NAME",

@@ -31,11 +31,7 @@ EXAMPLES = """examples:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__, examples=EXAMPLES)
-    parser.add_argument("--model-name", help="short name, used as the tag model:NAME")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--hf-repo-id", metavar="ORG/NAME", help="fetch its config from the hub")
-    source.add_argument("--config", type=Path, metavar="FILE", help="a config.json on this disk")
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
+    cli.model_source(parser, "short name, used as the tag model:NAME")
     parser.add_argument("--tp-list", type=cli.positive_ints, metavar="1,2,4,8",
                         help="tensor-parallel sizes (default: the cookbook's, else 1)")
     parser.add_argument("--ep-list", type=cli.positive_ints, metavar="1,8",
@@ -91,22 +87,18 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace, slug: str, repo_id: str | None) -> Request:
-    from kernelkit.models.cookbook import serving_sizes
+    from kernelkit.models.cookbook import chosen_sizes
     from kernelkit.ops import OP_TYPES, family
-    from kernelkit.ops.derivation import Request, parallel_grid
+    from kernelkit.ops.derivation import Request
 
     for op_type in args.op_types or []:
         family(op_type)
-    sizes = parallel_grid(args.tp_list or [1], args.ep_list or [1])
-    if args.tp_list is None:
-        found = serving_sizes(args.cookbook, repo_id)
-        sizes = tuple(p for p in found if args.ep_list is None or p.ep in args.ep_list) or sizes
     for tag in args.tags:
         if ":" not in tag:
             raise UsageError("not a tag", received=tag, allowed="key:value")
     return Request(
         tags=(f"model:{slug}", *args.tags),
-        parallel=sizes,
+        parallel=chosen_sizes(args.tp_list, args.ep_list, args.cookbook, repo_id),
         page_sizes=tuple(args.page_sizes),
         op_types=tuple(args.op_types or OP_TYPES),
         shard_gemm=args.shard_gemm,

@@ -33,11 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
                         "revision of the checkout, or older tree, lacks")
     parser.add_argument("--coverage", type=Path, metavar="FILE",
                         help="with --discover: the coverage document (model_coverage.mdx)")
-    parser.add_argument("--model-name", help="short name, used as the tag model:NAME")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--hf-repo-id", metavar="ORG/NAME", help="fetch its config from the hub")
-    source.add_argument("--config", type=Path, metavar="FILE", help="a config.json on this disk")
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
+    cli.model_source(parser, "short name, used as the tag model:NAME")
     parser.add_argument("--dataset", type=Path, metavar="DIR", help="dataset to hold it against")
     parser.add_argument("--tp-list", type=cli.positive_ints, metavar="1,2,4,8",
                         help="tensor-parallel sizes (default: the cookbook's, else 1)")

@@ -97,7 +97,8 @@ def _model(args: argparse.Namespace) -> tuple[ModelSpec | None, list[Definition]
     if args.config is None:
         return None, None
     from kernelkit.models.load import load_model
-    from kernelkit.ops.derivation import Request, derive, parallel_grid
+    from kernelkit.models.parallelism import parallel_grid
+    from kernelkit.ops.derivation import Request, derive
 
     spec = load_model(None, None, args.config).spec
     request = Request(parallel=parallel_grid(args.tp_list, args.ep_list),

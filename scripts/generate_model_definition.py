@@ -30,13 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     from kernelkit.webmodel.options import add_mapping_options
 
     parser = cli.parser(__doc__, examples=EXAMPLES)
-    parser.add_argument("--model-name", metavar="SLUG", help="the entry's id (default: the "
-                        "config's or the repository's name)")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--config", type=Path, metavar="FILE",
-                        help="config.json, or the model_architecture.json of extract_model.py")
-    source.add_argument("--hf-repo-id", metavar="ORG/NAME", help="fetch its config from the hub")
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
+    cli.model_source(parser, "the entry's id (default: the repository's or config's name)",
+                     config="config.json, or extract_model.py's model_architecture.json")
     parser.add_argument("--sglang-impl", type=Path, metavar="FILE",
                         help="sglang_implementation.json, to hold the hierarchy against")
     add_mapping_options(parser)

@@ -29,15 +29,11 @@ def build_parser() -> argparse.ArgumentParser:
                         help="the coverage document (model_coverage.mdx)")
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR",
                         help="the dataset whose files decide the marks")
-    parser.add_argument("--model-name", help="short name; without a config, one of the known ones")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--hf-repo-id", metavar="ORG/NAME", help="fetch its config from the hub")
-    source.add_argument("--config", type=Path, metavar="FILE", help="a config.json on this disk")
+    source = cli.model_source(parser, "short name; without a config, one of the known ones")
     source.add_argument("--configs", type=Path, metavar="DIR",
                         help="every ORG__NAME.json of a folder that the document tracks")
     source.add_argument("--refresh-status", action="store_true",
                         help="marks and counts of all models, from the dataset's files alone")
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument("--section", metavar="TITLE", help="the model's heading, where it is not "
                         "found by name, or the one to give it")
     parser.add_argument("--tp-list", type=cli.positive_ints, metavar="1,2,4,8",

@@ -15,6 +15,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from kernelkit.errors import EXIT_OK, KernelkitError
@@ -39,6 +40,19 @@ def parser(doc: str | None, *, examples: str = "") -> argparse.ArgumentParser:
         "--json", action="store_true", help="print one JSON document on stdout, all else on stderr"
     )
     return made
+
+
+def model_source(
+    made: argparse.ArgumentParser, name: str, *, config: str = "a config.json on this disk"
+) -> argparse._MutuallyExclusiveGroup:
+    """Add the options that say which model: --model-name (`name` is its help), --hf-repo-id or
+    --config, --revision. Returns the group of the sources, for those of one script alone."""
+    made.add_argument("--model-name", metavar="NAME", help=name)
+    source = made.add_mutually_exclusive_group()
+    source.add_argument("--hf-repo-id", metavar="ORG/NAME", help="fetch its config from the hub")
+    source.add_argument("--config", type=Path, metavar="FILE", help=config)
+    made.add_argument("--revision", metavar="R", help="branch, tag or commit on the hub")
+    return source
 
 
 def names(text: str) -> list[str]:

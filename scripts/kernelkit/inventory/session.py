@@ -15,17 +15,16 @@ from kernelkit.inventory import flashinfer_tree
 from kernelkit.inventory.inventory import Inventory, Sources, take
 from kernelkit.inventory.revisions import revision_of
 from kernelkit.inventory.sglang_status import SglangSide
-from kernelkit.models.cookbook import DEFAULT_CHECKOUT, serving_sizes
+from kernelkit.models.cookbook import DEFAULT_CHECKOUT, chosen_sizes
 from kernelkit.models.load import Model, load_model
-from kernelkit.models.parallelism import Parallelism
 from kernelkit.ops import OP_TYPES, family
-from kernelkit.ops.derivation import Request, parallel_grid
+from kernelkit.ops.derivation import Request
 
 
 def take_inventory(args: argparse.Namespace) -> Inventory:
     """The inventory that a script's options ask for."""
     model = load_model(args.model_name, args.hf_repo_id, args.config, args.revision)
-    sizes = serving(args.tp_list, args.ep_list, args.cookbook, model.repo_id)
+    sizes = chosen_sizes(args.tp_list, args.ep_list, args.cookbook, model.repo_id)
     for op_type in args.op_types or []:
         family(op_type)
     request = Request(
@@ -49,17 +48,6 @@ def collector_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def serving(
-    tp_list: list[int] | None, ep_list: list[int] | None, cookbook: Path | None, repo: str | None
-) -> tuple[Parallelism, ...]:
-    """The configurations that the options name, else the cookbook's, else one rank."""
-    sizes = parallel_grid(tp_list or [1], ep_list or [1])
-    if tp_list is None:
-        found = serving_sizes(cookbook, repo)
-        sizes = tuple(p for p in found if ep_list is None or p.ep in ep_list) or sizes
-    return sizes
 
 
 def open_sources(args: argparse.Namespace, model: Model) -> Sources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,8 +156,10 @@ def _theta(fields: Fields, scaling: Found[Any] | None) -> float | None:
 def positive(fields: Fields, found: Found[Any]) -> float:
     """`found` as a number above 0. Raises ConfigError for anything else."""
     value = found.value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise fields.wrong(found, "a number above 0")
+    if not 0 < value <= sys.float_info.max:  # no NaN, no integer beyond any float
+        raise fields.wrong(found, "a finite number above 0")
     return float(value)
 
 
@@ -168,7 +171,9 @@ def _rotary_dim(fields: Fields, scaling: Found[Any] | None, head_dim: int) -> in
     whole = Found(head_dim, f"{fields.prefix}head_dim")
     if factor is None or factor.value is None:
         return fields.note("rope.rotary_dim", whole)
-    size = int(head_dim * positive(fields, factor))
+    size = fields.check_integer(
+        Found(int(min(head_dim * positive(fields, factor), 2.0**60)), factor.source), minimum=0
+    )
     return fields.note("rope.rotary_dim", Found(size, f"head_dim * {factor.source}"))
 
 

@@ -21,6 +21,7 @@ from kernelkit.models.spec import Layer, ModelSpec, RopeSpec
 
 T = TypeVar("T")
 
+MOST_LAYERS = 10_000  # each is an object; published models have hundreds at most
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 
@@ -45,6 +46,8 @@ def _parse(config: Mapping[str, Any]) -> ModelSpec:
     fields = Fields(text, prefix, config, kind)
     hidden = fields.integer("hidden_size", *HIDDEN)
     count = fields.integer("num_layers", *_LAYERS, otherwise=_pattern_length(fields))
+    if count > MOST_LAYERS:
+        raise ConfigError("too many layers", received=count, allowed=f"at most {MOST_LAYERS}")
     layers = read_layers(
         fields, count, has_experts=kind.pattern != "nemotron" and moe.has_experts(fields)
     )

@@ -19,10 +19,11 @@ from kernelkit.errors import (
     NothingSelectedError,
     UsageError,
 )
-from kernelkit.models.parallelism import Parallelism
+from kernelkit.models.parallelism import Parallelism, parallel_grid
 
 DEFAULT_CHECKOUT = Path("tmp") / "sgl-cookbook"
 GENERATED = Path("data") / "models" / "generated"
+DEEPEST = 100  # brackets in brackets: libyaml's time grows with the square of the depth
 _ENGINES = ("engine", "prefill", "decode")  # disaggregated serving has two engines
 
 
@@ -50,10 +51,9 @@ def serving_configs(checkout: Path, hf_repo_id: str) -> list[ServingConfig]:
     for folder in version_folders(checkout):
         found: list[ServingConfig] = []
         for file in sorted(folder.glob("*.yaml")):
-            for model in _models(file):
-                rows = list(_rows(model, file, checkout))
-                known |= {repo for repo, _ in rows}
-                found += [row for repo, row in rows if repo.lower() == hf_repo_id.lower()]
+            rows = _rows_of(file, checkout)
+            known |= {repo for repo, _ in rows}
+            found += [row for repo, row in rows if repo.lower() == hf_repo_id.lower()]
         if found:
             return list(dict.fromkeys(found))
     close = difflib.get_close_matches(hf_repo_id, sorted(known), n=3, cutoff=0.5)
@@ -74,9 +74,8 @@ def all_models(checkout: Path) -> dict[str, list[ServingConfig]]:
     for folder in version_folders(checkout):
         here: dict[str, list[ServingConfig]] = {}
         for file in sorted(folder.glob("*.yaml")):
-            for model in _models(file):
-                for repo, row in _rows(model, file, checkout):
-                    here.setdefault(repo, []).append(row)
+            for repo, row in _rows_of(file, checkout):
+                here.setdefault(repo, []).append(row)
         for repo, rows in here.items():
             found.setdefault(repo, list(dict.fromkeys(rows)))
     return found
@@ -111,6 +110,21 @@ def serving_sizes(checkout: Path | None, hf_repo_id: str | None) -> list[Paralle
         return []
 
 
+def chosen_sizes(
+    tp_list: Sequence[int] | None,
+    ep_list: Sequence[int] | None,
+    checkout: Path | None,
+    hf_repo_id: str | None,
+) -> tuple[Parallelism, ...]:
+    """The configurations that --tp-list and --ep-list name, else the cookbook's (with the EP sizes
+    of --ep-list, if given), else one rank. Raises as `serving_sizes`."""
+    named = parallel_grid(tp_list or [1], ep_list or [1])
+    if tp_list is not None:
+        return named
+    listed = serving_sizes(checkout, hf_repo_id)
+    return tuple(p for p in listed if ep_list is None or p.ep in ep_list) or named
+
+
 def version_folders(checkout: Path) -> list[Path]:
     """The version folders, newest first, by number (v0.5.10 after v0.5.8)."""
     root = checkout / GENERATED
@@ -129,7 +143,8 @@ def _version(folder: Path) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", folder.name))
 
 
-def _models(file: Path) -> list[dict[str, Any]]:
+def _rows_of(file: Path, checkout: Path) -> list[tuple[str, ServingConfig]]:
+    """(HuggingFace id, configuration) for each engine in a file. Raises FormatError."""
     try:
         import yaml
     except ImportError:
@@ -137,10 +152,30 @@ def _models(file: Path) -> list[dict[str, Any]]:
             "reading sgl-cookbook needs PyYAML", next_step="pip install pyyaml"
         ) from None
     try:
-        document = yaml.load(file.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return [model for family in document["families"] for model in family["models"]]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        text = file.read_text("utf-8")
+        if _depth(text) > DEEPEST:
+            raise ValueError("nested too deeply")
+        document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        models = [model for family in document["families"] for model in family["models"]]
+        return [row for model in models for row in _rows(model, file, checkout)]
+    except (
+        yaml.YAMLError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # ValueError: no UTF-8, no date, a number of too many digits
         raise FormatError(f"{file} is not a cookbook file: {error!r}") from None
+
+
+def _depth(text: str) -> int:
+    """How deep brackets stand in brackets, at most."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _rows(model: dict[str, Any], file: Path, checkout: Path) -> Iterator[tuple[str, ServingConfig]]:
@@ -149,21 +184,29 @@ def _rows(model: dict[str, Any], file: Path, checkout: Path) -> Iterator[tuple[s
         for configuration in entry.get("configurations") or ():
             repo = configuration.get("quantized_model_path") or model.get("model_path") or ""
             for part in _ENGINES:
-                engine = configuration.get(part)
-                if engine:
-                    sizes = {key: _size(engine, key, file) for key in ("tp", "ep", "dp")}
-                    yield (
-                        repo,
-                        ServingConfig(
-                            **sizes,
-                            hardware=hardware,
-                            quantization=(configuration.get("attributes") or {}).get(
-                                "quantization"
-                            ),
-                            name=configuration.get("name", ""),
-                            file=file.relative_to(checkout).as_posix(),
-                        ),
-                    )
+                if engine := configuration.get(part):
+                    yield _text(repo), _config(configuration, engine, hardware, file, checkout)
+
+
+def _config(
+    configuration: dict[str, Any], engine: dict[str, Any], hardware: object, file: Path,
+    checkout: Path,
+) -> ServingConfig:  # fmt: skip
+    """One engine of a configuration. Raises FormatError, TypeError for what is no text."""
+    quantization = (configuration.get("attributes") or {}).get("quantization")
+    return ServingConfig(
+        **{key: _size(engine, key, file) for key in ("tp", "ep", "dp")},
+        hardware=_text(hardware),
+        quantization=None if quantization is None else _text(quantization),
+        name=_text(configuration.get("name", "")),
+        file=file.relative_to(checkout).as_posix(),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _size(engine: dict[str, Any], key: str, file: Path) -> int:

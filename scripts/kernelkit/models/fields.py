@@ -7,7 +7,7 @@ counts as unset and shuts out the class default, as in the transformers library.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 # What a multimodal config states outside its text config, yet means for it.
 SHARED = ("tie_word_embeddings", "torch_dtype", "dtype", "quantization_config")
+LARGEST = 2**40  # of any size in a config: beyond it arithmetic and memory give out
 _SHOWN = 30  # field names listed in an error
 
 
@@ -113,7 +114,7 @@ class Fields:
         value = found.value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.wrong(found, "a number")
-        if not math.isfinite(value) or value <= 0:
+        if not 0 < value <= sys.float_info.max:  # no NaN, no integer beyond any float
             raise self.wrong(found, "a finite number above 0")
         return float(value)
 
@@ -156,6 +157,8 @@ class Fields:
             raise self.wrong(found, "an integer")
         if value < minimum:
             raise self.wrong(found, f"an integer of at least {minimum}")
+        if value > LARGEST:
+            raise self.wrong(found, f"an integer of at most {LARGEST}")
         return value
 
     def missing(self, *names: str) -> MissingFieldError:
@@ -175,9 +178,16 @@ class Fields:
         """The error for a value of the wrong type or size."""
         return ConfigError(
             f"{self.architecture.name}: {found.source} is wrong",
-            received=repr(found.value),
+            received=_shown(found.value),
             allowed=allowed,
         )
+
+
+def _shown(value: object) -> str:
+    """The value as it was given; a number of too many digits for Python to write, by its size."""
+    if isinstance(value, int) and abs(value) > LARGEST**4:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)
 
 
 def _dotted(scope: Mapping[str, Any], name: str) -> tuple[bool, Any]:

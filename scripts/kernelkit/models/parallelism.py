@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelkit.errors import UsageError
@@ -32,6 +33,11 @@ class Parallelism:
     def experts(self, count: int) -> int:
         """Experts of one rank. Raises UsageError where ep does not divide them."""
         return _divide(count, self.ep, what="experts", option="ep")
+
+
+def parallel_grid(tp_list: Sequence[int], ep_list: Sequence[int]) -> tuple[Parallelism, ...]:
+    """Every combination of the two lists."""
+    return tuple(Parallelism(tp, ep) for tp in tp_list for ep in ep_list)
 
 
 def _divide(count: int, size: int, *, what: str, option: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -95,8 +95,3 @@ def _variants(
 
 def _named(parallel: Parallelism) -> str:
     return f"tp={parallel.tp}, ep={parallel.ep}"
-
-
-def parallel_grid(tp_list: Sequence[int], ep_list: Sequence[int]) -> tuple[Parallelism, ...]:
-    """Every combination of the two lists."""
-    return tuple(Parallelism(tp, ep) for tp in tp_list for ep in ep_list)

@@ -14,8 +14,8 @@ from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.store import Dataset
 from kernelkit.models.cookbook import serving_sizes
 from kernelkit.models.load import Model
-from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops.derivation import DEFAULT_PAGE_SIZES, Request, derive, parallel_grid
+from kernelkit.models.parallelism import Parallelism, parallel_grid
+from kernelkit.ops.derivation import DEFAULT_PAGE_SIZES, Request, derive
 from kernelkit.ops.placement import place
 
 PRESENT, MISSING, DIFFERENT, UNKNOWN = "in_dataset", "missing", "differs", "not_checked"

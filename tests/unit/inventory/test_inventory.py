@@ -19,7 +19,8 @@ from kernelkit.inventory.flashinfer_tree import FlashInferTree, locate
 from kernelkit.inventory.inventory import Inventory, Sources, counts, take
 from kernelkit.inventory.manifest import Kernel
 from kernelkit.models.load import Model, load_model
-from kernelkit.ops.derivation import Request, parallel_grid
+from kernelkit.models.parallelism import parallel_grid
+from kernelkit.ops.derivation import Request
 
 NOTHING = Dataset(Path(os.devnull))
 

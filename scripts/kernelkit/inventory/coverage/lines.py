@@ -89,7 +89,7 @@ class Document:
         ends = [number for number, _ in starts[1:]] + [len(self.lines)]
         return [
             Section(title, number, stop)
-            for (number, title), stop in zip(starts, ends, strict=True)
+            for (number, title), stop in zip(starts, ends, strict=False)  # no heading: one end
             if self.lines[number].startswith("## ")
         ]
 

@@ -27,10 +27,10 @@ from kernelkit.inventory.coverage.titles import Titles, title
 from kernelkit.inventory.coverage.writing import Subject
 from kernelkit.inventory.inventory import Sources, take
 from kernelkit.inventory.locks import rewriting
-from kernelkit.inventory.session import serving
+from kernelkit.models.cookbook import chosen_sizes
 from kernelkit.models.load import Model, load_model
-from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops.derivation import Request, parallel_grid
+from kernelkit.models.parallelism import Parallelism, parallel_grid
+from kernelkit.ops.derivation import Request
 
 
 def check(args: argparse.Namespace) -> Result:
@@ -184,7 +184,7 @@ def _sizes(
     args: argparse.Namespace, model: Model, labels: Sequence[dict[str, set[str]]]
 ) -> tuple[Parallelism, ...]:
     """The options' sizes, else the cookbook's, else those that the section names, else 1."""
-    sizes = serving(args.tp_list, args.ep_list, args.cookbook, model.repo_id)
+    sizes = chosen_sizes(args.tp_list, args.ep_list, args.cookbook, model.repo_id)
     if args.tp_list or args.ep_list or sizes != (Parallelism(),):
         return sizes
     return _named_sizes(labels) or sizes

@@ -64,7 +64,8 @@ def run_job(folder: Path, job: dict[str, Any], report: Callable[[str, str], None
     import torch
 
     from kernelkit.ops import base, family_or_generic
-    from kernelkit.solutions.check.smoke_trials import Subject, run_trials
+    from kernelkit.solutions.check.smoke_subject import Subject
+    from kernelkit.solutions.check.smoke_trials import run_trials
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     definition = Definition.model_validate_json(job["definition"])
