@@ -10,7 +10,8 @@ usage: bash scripts/test.sh [--no-venv] [pytest arguments]
 Runs all tests, or those that the pytest arguments choose. Makes .venv in this checkout the first
 time (Python 3.10 to 3.12; PYTHON= names one). --no-venv uses the active environment as it is.
 Tests that need a GPU, flashinfer-bench or more data are skipped, and said to be, where these are
-absent. KERNELKIT_EXTRA_DATA names a folder with recorded data of real models.
+absent. KERNELKIT_EXTRA_DATA names a folder with recorded data of real models. KERNELKIT_SLOW=1 runs
+those that take minutes, too.
 EOF
 }
 

@@ -112,7 +112,7 @@ def test_the_list(place: Path) -> None:
     words = ("--list", "--definition", "gemm_n8_k16", "--dataset", "dataset")
     done = _run(*words, "--json", cwd=place)
     pairs = {t["pair"] for t in json.loads(done.stdout)["templates"]}
-    assert pairs == {"dense_baseline", "triton_kernel_gemm"}
+    assert pairs == {"dense_baseline", "fast_gemm", "triton_kernel_gemm"}
     assert "gemm: gemm_n*" in _run(*words, cwd=place).stdout
 
 
@@ -123,7 +123,7 @@ def test_the_list(place: Path) -> None:
         (("--list", "--definition", "x"), 2, "add --dataset DIR"),
         (_options("absent", "dense_baseline"), 2, "no such definition"),
         (_options("gemm_n8_k16", "absent"), 2, "no such template"),
-        (_options("gemm_n8_k16", "cuda_kernel"), 2, "allowed: dense_baseline, triton_kernel"),
+        (_options("gemm_n8_k16", "cuda_kernel"), 2, "allowed: dense_baseline, fast_kernel, triton"),
         (_options("gemm_n8_k16", "dense_baseline", "--name", "../x"), 1, "cannot be a file name"),
         (_options("gemm_n8_k16", "dense_baseline", "--author", "a/b"), 1, "cannot be a file name"),
         (_options("gemm_n8_k16", "dense_baseline", "--output", "/dev/null"), 2, "is a file"),

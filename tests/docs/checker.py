@@ -45,12 +45,16 @@ FOREIGN = {
     "ls": "to look",
     "cat": "to look",
     "pytest": "to run chosen tests",
+    "ruff": "to lint and format",
     "hf": "to log in to the hub",
     "srun": "to run a command on a cluster's node",
     "enroot": "to make and enter a container image",
 }
+_TOP = ("README.md", "CLAUDE.md", "AGENTS.md", "CONTRIBUTING.md", "SECURITY.md")
 FENCES = ("bash", "sh", "console")
-_FENCE = re.compile(r"^```(\w*)\s*$")
+_FENCE = re.compile(r"^```(\w*)(?: [\w./-]+)?\s*$")  # a word, and the path of a file that is shown
+# Ours, with a parser: what users run, and developers' tools beside the tests.
+_SCRIPT = re.compile(r"(?:scripts|tests/docs|tests/evals)/(?!test_)\w+\.py")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -104,7 +108,7 @@ class Document:
 
 def documents() -> list[Document]:
     """Every Markdown file that a person or an agent reads."""
-    paths = [ROOT / "README.md", ROOT / "CLAUDE.md"]
+    paths = [ROOT / name for name in _TOP]
     paths += sorted((ROOT / ".claude").rglob("*.md")) + sorted((ROOT / "templates").rglob("*.md"))
     return [Document(path, path.read_text(encoding="utf-8")) for path in paths]
 
@@ -155,11 +159,11 @@ def _without_assignments(words: list[str]) -> list[str]:
 
 @cache
 def parser_of(script: str) -> argparse.ArgumentParser:
-    """The real parser of scripts/{script}.py. Raises FileNotFoundError."""
-    path = SCRIPTS / f"{script}.py"
+    """The real parser of a script, as `scripts/bench.py`. Raises FileNotFoundError."""
+    path = ROOT / script
     if not path.is_file():
         raise FileNotFoundError(path)
-    spec = importlib.util.spec_from_file_location(f"documented_{script}", path)
+    spec = importlib.util.spec_from_file_location(f"documented_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -210,13 +214,12 @@ def _problem_of(words: list[str]) -> str | None:
 def _problem_of_script(arguments: list[str]) -> str | None:
     if arguments[0] == "-m" and arguments[1:2] and arguments[1] in ("pytest", "venv", "pip"):
         return None
-    match = re.fullmatch(r"scripts/(\w+)\.py", arguments[0])
-    if not match:
+    if not _SCRIPT.fullmatch(arguments[0]):
         return f"not a script of this repository: {arguments[0]}"
     output = io.StringIO()
     try:
         with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
-            parser_of(match.group(1)).parse_args(arguments[1:])
+            parser_of(arguments[0]).parse_args(arguments[1:])
     except FileNotFoundError:
         return f"no such script: {arguments[0]}"
     except SystemExit as stop:
@@ -239,7 +242,7 @@ def find_unknown_flags(document: Document) -> list[Problem]:
 
 def _flags_of_document(document: Document) -> set[str]:
     flags = {"--help"}
-    for script in set(re.findall(r"scripts/(\w+)\.py", document.text)):
+    for script in set(_SCRIPT.findall(document.text)):
         with contextlib.suppress(FileNotFoundError):
             for action in actions_of(parser_of(script)):
                 flags.update(action.option_strings)
