@@ -5,6 +5,7 @@ Nothing is ever written there: an installed plugin is replaced when it is update
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -18,6 +19,11 @@ SKILLS = _ROOT / ".claude" / "skills" if IN_CHECKOUT else PACKAGE / "skills"
 DOCUMENTS = _ROOT / "templates" if IN_CHECKOUT else PACKAGE / "documents"
 # Own code that a solution's process must not see. Installed, it lies among the libraries.
 HIDDEN = LIBRARY if IN_CHECKOUT else PACKAGE
+
+
+def import_path() -> str:
+    """PYTHONPATH for a process that imports kernelkit: its folder, then this process's own."""
+    return os.pathsep.join(filter(None, [str(LIBRARY), os.environ.get("PYTHONPATH")]))
 
 
 def command(script: str) -> str:

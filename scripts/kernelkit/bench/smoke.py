@@ -37,8 +37,8 @@ class Worker:
     """The process, a line of JSON in, a line of JSON out."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(filter(None, [str(places.LIBRARY), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+        own = {"PYTHONPATH": places.import_path(), "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, **own}
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from kernelkit.bench.smoke import serve; serve()"],
             stdin=subprocess.PIPE,

@@ -96,11 +96,10 @@ def _pytest(
         "--import-mode=importlib", "-p", "no:cacheprovider", "-p", plugin.__name__,
         *(str(path.resolve()) for path in paths),
     ]  # fmt: skip
-    paths_before = [part for part in [os.environ.get("PYTHONPATH")] if part]
     environment = {
         **os.environ,
         plugin.LOG: str(log),
-        "PYTHONPATH": os.pathsep.join([str(places.LIBRARY), *paths_before]),
+        "PYTHONPATH": places.import_path(),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     process = subprocess.Popen(

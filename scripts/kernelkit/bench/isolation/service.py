@@ -34,7 +34,7 @@ class Service:
         own, other = socket.socketpair()
         os.set_inheritable(other.fileno(), True)
         given = dict(os.environ) if environment is None else environment
-        variables = {**given, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"}
+        variables = {**given, "PYTHONPATH": places.import_path(), "PYTHONUNBUFFERED": "1"}
         self.log = log
         with open(log, "ab") as output:
             self.process = subprocess.Popen(
@@ -109,9 +109,3 @@ class Service:
 
 class ServiceError(KernelkitError):
     """A process of the evaluator failed."""
-
-
-def _python_path() -> str:
-    """The path for imports: kernelkit's own, then the caller's."""
-    given = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(places.LIBRARY), *([given] if given else [])])

@@ -129,9 +129,7 @@ def watch(
     order = folder / "order.json"
     order.write_text(json.dumps(asdict(target)), encoding="utf-8")
     (folder / "tmp").mkdir(exist_ok=True)
-    environment = {**sandbox.environment(folder), **variables}
-    known = [str(places.LIBRARY), environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, known))
+    environment = {**sandbox.environment(folder), **variables, "PYTHONPATH": places.import_path()}
     command = [*tool, sys.executable, "-m", "kernelkit.bench.tools.call_driver", str(order)]
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

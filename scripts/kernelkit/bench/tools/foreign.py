@@ -70,7 +70,7 @@ def _evaluate(dataset: Dataset, settings: Settings, folder: Path) -> None:
     number = settings.device.partition(":")[2] or "0"
     environment = {
         **os.environ, "CUDA_VISIBLE_DEVICES": number, "FIB_CACHE_PATH": str(folder / "cache"),
-        "PYTHONPATH": os.pathsep.join([str(places.LIBRARY), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": places.import_path(),
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", __name__, str(dataset.root), json.dumps(config)],

@@ -66,9 +66,8 @@ def survey(
         paths = [Path(folder, "request.json"), Path(folder, "result.json")]
         paths[0].write_text(json.dumps(request))
         command = [sys.executable, "-m", "kernelkit.capture.normalize.survey_worker"]
-        paths_before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        search = os.pathsep.join([str(places.LIBRARY), *filter(None, paths_before)])
-        environment = {**os.environ, "PYTHONPATH": search, "CUDA_VISIBLE_DEVICES": ""}
+        own = {"PYTHONPATH": places.import_path(), "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, **own}
         try:
             ran = subprocess.run(
                 [*command, *map(str, paths)], env=environment, timeout=seconds,

@@ -41,8 +41,7 @@ def check(
         {"definition": c.definition.to_json(), "live": c.route.live} for c in chosen if c.route
     ]
     environment = {**os.environ, ENABLE: "1", PATH: str(folder.resolve())}
-    roots = [str(places.LIBRARY), os.environ.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(part for part in roots if part)
+    environment["PYTHONPATH"] = places.import_path()
     with tempfile.TemporaryDirectory() as scratch:
         request = Path(scratch) / "request.json"
         request.write_text(json.dumps({"device": device, "asked": asked}), encoding="utf-8")

@@ -91,8 +91,8 @@ def lay_out(folder: Path, sources: dict[str, str]) -> None:
 
 def _execute(folder: Path, device: str, seconds: float) -> int | None:
     """The exit code of the process, None where it was ended at its limit. Its group is ended."""
-    path = os.pathsep.join(filter(None, [str(places.LIBRARY), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    own = {"PYTHONPATH": places.import_path(), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, **own}
     if device == "cpu":
         environment |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     with open(folder / "said.txt", "wb") as said:

@@ -121,8 +121,8 @@ def execute(folder: Path, job: Job) -> int | None:
     On a CPU it has as many threads as this process (consult: one for tiny tensors)."""
     import torch
 
-    path = os.pathsep.join(filter(None, [str(places.LIBRARY), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    own = {"PYTHONPATH": places.import_path(), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, **own}
     if job.device == "cpu":
         environment |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
         environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())

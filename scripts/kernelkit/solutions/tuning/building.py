@@ -10,10 +10,10 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from queue import Empty, Queue
 
-SCRIPTS = Path(__file__).resolve().parents[3]
+from kernelkit import places
+
 WORKER = "kernelkit.solutions.tuning.worker"
 
 
@@ -57,11 +57,10 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _start() -> subprocess.Popen[str]:
-    paths = [str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", WORKER],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "PYTHONPATH": places.import_path()},
     )  # fmt: skip
 
 
