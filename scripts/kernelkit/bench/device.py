@@ -50,6 +50,19 @@ def gpu_count() -> int:
     return int(found.stdout) if found.returncode == 0 else 0
 
 
+def open_cuda(device: str) -> None:
+    """Open a GPU for torch in this process.
+
+    torch asks NVML five times how many there are before it has opened one, 60 ms a time on an
+    H200, and NVML lets in one process at a time: what it would keep in the end is put there first.
+    """
+    import torch
+
+    torch.cuda._cached_device_count = torch._C._cuda_getDeviceCount()
+    torch.cuda.set_device(device)
+    torch.zeros(1, device=device)
+
+
 def hardware(device: str) -> str:
     """The model name of the GPU or of the CPU."""
     if device.startswith("cuda"):

@@ -37,6 +37,15 @@ class Ground:
     control: Control = field(init=False)  # set before the first entry meets it
     reference: dict[str, Any] = field(default_factory=dict)  # its timing
 
+    @classmethod
+    def of(cls, found: dict[str, Any], slots: int, order: list[str], *, samples: bool) -> Ground:
+        """From what the verifier has found; `order`: the definition's inputs."""
+        told = {"layout": found["layout"], "count": slots, "scalars": found["scalars"],
+                "order": order}  # fmt: skip
+        plannable = {*found["integers"], *found["scalars"]}
+        work = Work(**found["work"])
+        return cls(slots, told, plannable, found["probes"], work, samples)
+
 
 @dataclass
 class Entry:
@@ -177,7 +186,8 @@ def start(
         "device": settings.device, "file_mb": settings.file_mb, "cuda_graph": graph,
     })  # fmt: skip
     try:
-        process.ask("warm", settings.timeout)
+        with evaluator.opening:  # who is in early can go on while others wait for the driver
+            process.ask("warm", settings.timeout)
         arena = session.arena()
         isolation = process.ask("start", settings.timeout, **arena)
         if not isinstance(isolation, list):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from kernelkit.dataset.store import Dataset
 from kernelkit.dataset.trace import Trace
 from kernelkit.errors import KernelkitError
 
+OPENING = 4  # processes that open the GPU at once: the driver lets in one at a time
 TOGETHER = 8  # solutions of a session, whose processes live at the same time
 MOST_PROCESSES, MOST_SESSIONS = 16, 4  # of a wave
 VERIFIER_SECONDS = 60.0  # beyond a call's own limit, for the reference and the comparison
@@ -70,6 +73,7 @@ class Evaluator:
         self.dataset, self.settings, self.folder = dataset, settings, folder
         self.nursery = Nursery(folder)
         self.sessions = 0
+        self.opening = threading.Semaphore(OPENING)
         self.starts_ahead = settings.on_cuda  # where starting and compiling take their time
         self.start_verifier()
 
@@ -153,12 +157,21 @@ class Evaluator:
                 for session in sessions:
                     session.give_up(error)
                 raise
+            self._expect(sessions[0], [future for _, futures in starting for future in futures])
             for session, futures in starting:
                 if any([future.exception() is not None for future in futures]):
                     failed.append(session)
         for session in sessions:
             session.freeze()
         return not failed
+
+    def _expect(self, session: Session, starting: list[Future[Any]]) -> None:
+        """Make what the first session will need while processes start. What goes wrong there is
+        met again, and told, in its turn."""
+        if session.taken is not None:
+            with contextlib.suppress(ServiceError):
+                session.open()
+                session.expect(session.taken[1], starting)
 
 
 def waves(

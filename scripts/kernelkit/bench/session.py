@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from kernelkit.bench.clock import batches
 from kernelkit.bench.clock.control import Control, ControlFailedError
 from kernelkit.bench.entry import Entry, Ground, start
 from kernelkit.bench.given import given_inputs, reference_solution
 from kernelkit.bench.isolation.arena import layout_of
 from kernelkit.bench.isolation.processes import SolutionFailedError, SolutionProcess, kill_all
 from kernelkit.bench.isolation.service import Service, ServiceError
-from kernelkit.bench.limits.cost import Work
 from kernelkit.bench.room import room
 from kernelkit.bench.selection import Task, mark
 from kernelkit.bench.verdict import make_evaluation
@@ -180,11 +180,23 @@ class Session:
 
     def _compile(self, entries: list[Entry], ground: Ground) -> None:
         """One call of every solution, all at once, before anything is timed: kernels that are
-        compiled for these shapes, or loaded at first use, are there then."""
+        compiled, or loaded at first use, are there then."""
         self.evaluator.verifier.ask("fill", keys=[REHEARSAL])
         with ThreadPoolExecutor(len(entries)) as pool:
-            list(pool.map(lambda entry: entry.compile(self, ground), entries))
+            calls = [pool.submit(entry.compile, self, ground) for entry in entries]
+            self.expect(ground, calls)
+            for call in calls:
+                call.result()
         self.freeze()
+
+    def expect(self, ground: Ground, meanwhile: list[Future[Any]]) -> None:
+        """Let the verifier make contents and outputs of calls to come while processes are busy."""
+        kinds = {batches.kind_of(e.setup) for e in self.entries if e.process is not None}
+        keys = batches.keys_ahead(self.settings, ground.slots, ground.probes, kinds)
+        for key in keys if not ground.samples else ():
+            done = all(future.done() for future in meanwhile)
+            if done or not self.evaluator.verifier.ask("expect", key=key):
+                return
 
     def freeze(self) -> None:
         """Stop all processes."""
@@ -226,20 +238,8 @@ class Session:
 
     def _make_ground(self, task: Task, found: dict[str, Any]) -> Ground:
         """What entries meet."""
-        work, slots = Work(**found["work"]), self.slots_of[task.workload.uuid]
-        return Ground(
-            slots=slots,
-            workload={
-                "layout": found["layout"],
-                "count": slots,
-                "scalars": found["scalars"],
-                "order": list(self.definition.inputs),
-            },
-            plannable={*found["integers"], *found["scalars"]},
-            probes=found["probes"],
-            work=work,
-            samples=self.tolerance["samples"],
-        )
+        slots, samples = self.slots_of[task.workload.uuid], self.tolerance["samples"]
+        return Ground.of(found, slots, list(self.definition.inputs), samples=samples)
 
     def _measure(self, ground: Ground) -> Ground:
         """The control takes the workload up, the reference is timed. Nothing else runs."""

@@ -92,6 +92,27 @@ def test_a_process_without_a_call_ahead_makes_one_by_itself(bench: Bench) -> Non
     assert bench.verifier.asked[:2] == ["fill", "check"]
 
 
+def test_calls_are_those_that_are_made_ahead(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    run_batch = batches.run_batch
+
+    def spy(trial: object, batch: batches.Batch) -> object:
+        seen.extend(batch.keys)
+        return run_batch(trial, batch)
+
+    monkeypatch.setattr(batches, "run_batch", spy)
+    trial = bench.trial(RUN)
+    assert trial.run().status is Status.PASSED
+    kinds = {batches.kind_of(trial.setup)}
+    ahead = batches.keys_ahead(trial.settings, trial.slots, bench.ground.probes, kinds)
+    assert len(ahead) == len(set(ahead))
+    company = {key for key in seen if key.startswith(("early/", "late/"))}  # beside probes
+    assert set(seen) - company <= set(ahead) and len(company) <= 2
+    assert all("planned" not in key for key in ahead)
+    assert any("planned" in key for key in batches.keys_ahead(
+        trial.settings, trial.slots, [], {batches.kind_of(["weight"])}))  # fmt: skip
+
+
 def test_all_probes_are_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     run_batch = batches.run_batch

@@ -150,3 +150,34 @@ def test_every_byte_of_the_inputs_and_zones_is_looked_at(station: Station) -> No
     free = {byte for place in own for byte in range(place.offset, place.end)}
     watched = {*range(station.slots.cut), *(station.slots.zones + station.slots.cut).tolist()}
     assert watched == set(range(station.layout.bytes)) - free
+
+
+def test_what_was_made_ahead_is_not_made_again(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    run = station.reference.run
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return run(*arguments)
+
+    monkeypatch.setattr(station.reference, "run", counted)
+    before = station.keys, station.image
+    assert station.expect("1/free/0/0") and calls == 1
+    assert (station.keys, station.image) == before  # what is in hand stays as it is
+    station.fill(["1/free/0/0"])
+    want = station._want([0])
+    assert calls == 1
+    again = dict(zip(want, (v[0] for v in want.values()), strict=True))
+    fresh = station.reference.call(station.inputs(0))
+    assert all(torch.equal(again[name], fresh[name]) for name in fresh)
+
+
+def test_no_more_is_made_ahead_than_is_kept(station: Station) -> None:
+    assert station.images is not None
+    size = station.image[0].nbytes
+    station.images.most_bytes = (len(station.images.parts) + 2) * size
+    assert [station.expect(f"1/free/0/{n}") for n in range(2)] == [True, False]
+    assert set(KEYS) <= set(station.images.parts)

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench.clock import timing
-from kernelkit.bench.clock.control import ControlFailedError
+from kernelkit.bench.clock.control import KEY, ControlFailedError
 from kernelkit.bench.isolation.processes import SolutionFailedError, SolutionProcess
 from kernelkit.bench.isolation.service import ServiceError
 from kernelkit.bench.judge.contents import PLANNED
 from kernelkit.bench.outcome import RefusedError, answered, number
-from kernelkit.bench.settings import later_limit
+from kernelkit.bench.settings import Settings, later_limit
 from kernelkit.dataset.trace import Status
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Batch:
 def timed(trial: Trial) -> timing.Timing:
     """The timing of a solution. Raises RefusedError, SolutionFailedError."""
     _plan(trial, 0)
-    kind = PLANNED if trial.setup is not None else "free"
+    kind = kind_of(trial.setup)
     _warm_up(trial, kind)
     late = {} if trial.stepwise else _late(trial)
     trials: list[list[float]] = []
@@ -86,6 +86,24 @@ def timed(trial: Trial) -> timing.Timing:
         setup_ms=trial.setup_ms, extra={"outside_ms": min(outside)},
     )  # fmt: skip
     return _credit(trial, claimed, min(outside))
+
+
+def keys_ahead(settings: Settings, slots: int, probes: list[str], kinds: set[str]) -> list[str]:
+    """The calls that a workload's solutions will make, the soonest first, for their contents and
+    expected outputs to be made ahead."""
+    keys = [KEY, *(f"{PROBE}{name}" for name in probes)]
+    most = min(slots, settings.iterations)
+    for kind in sorted(kinds):
+        keys += [f"0/{kind}/warm/{n}" for n in range(max(FEWEST, settings.warmup))]
+        for turn, counts in enumerate((range(FIRST_BATCH), range(most - FIRST_BATCH))):
+            keys += [f"{trial}/{kind}/{turn}/{n}" for trial in range(settings.trials)
+                     for n in counts]  # fmt: skip
+    return keys
+
+
+def kind_of(setup: list[str] | None) -> str:
+    """What the calls of a solution's batches are called, by the inputs that its set-up takes."""
+    return PLANNED if setup is not None else "free"
 
 
 def _plan(trial: Trial, number: int) -> None:

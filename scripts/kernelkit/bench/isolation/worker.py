@@ -33,7 +33,8 @@ def preload() -> None:
     import importlib
     import importlib.util
 
-    for name in ("torch", "numpy", "triton", "kernelkit.bench.clock.cuda_driver"):
+    for name in ("torch", "numpy", "triton", "kernelkit.bench.clock.cuda_driver",
+                 "kernelkit.bench.device"):  # fmt: skip
         if importlib.util.find_spec(name) is not None:
             importlib.import_module(name)
 
@@ -101,9 +102,9 @@ class SolutionProcess:
         import torch
 
         from kernelkit.bench.clock.cuda_driver import Driver, Stopwatch
+        from kernelkit.bench.device import open_cuda
 
-        torch.cuda.set_device(self.device)
-        torch.zeros(1, device=self.device)
+        open_cuda(self.device)
         torch.cuda.synchronize()
         self.driver = Driver()
         self.stopwatch = Stopwatch(self.driver)

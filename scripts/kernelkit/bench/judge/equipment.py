@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from kernelkit.bench import device as devices
 from kernelkit.bench.clock import timing
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ class Device:
     """What all definitions share."""
 
     def __init__(self, device: str) -> None:
-        import torch
-
         self.name = device
         self.on_cuda = device.startswith("cuda")
         self.driver: Driver | None = None
@@ -26,8 +25,7 @@ class Device:
             from kernelkit.bench.clock.cuda_driver import Driver
             from kernelkit.bench.clock.gate import Gate
 
-            torch.cuda.set_device(device)
-            torch.zeros(1, device=device)
+            devices.open_cuda(device)
             self.driver = Driver()
             self.gate = Gate(self.driver, device)
         self.flusher = timing.Flusher(device)

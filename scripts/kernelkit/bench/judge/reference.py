@@ -49,6 +49,12 @@ class Reference:
             self.kept_bytes -= _bytes(self.kept.popitem(last=False)[1])
         return found
 
+    @property
+    def full(self) -> bool:
+        """Whether outputs of another call would displace some that are kept."""
+        each = self.kept_bytes / max(1, len(self.kept))
+        return self.kept_bytes + each > self.most_bytes
+
     def forget(self) -> None:
         """Keep nothing of what it has returned."""
         self.kept.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from kernelkit.bench.judge.compare import Verdict
 from kernelkit.bench.judge.contents import Contents
 from kernelkit.bench.judge.documents import document, dtype_names, load
 from kernelkit.bench.judge.equipment import Device
+from kernelkit.bench.judge.images import Images
 from kernelkit.bench.judge.lot import Found, Judge, Lot, some
 from kernelkit.bench.judge.reference import Reference, Tensors, same_bytes
 from kernelkit.bench.judge.slots import Slots
@@ -37,7 +37,7 @@ class Station:
         self.most_bytes = int(device.free_bytes() * KEPT_SHARE)
         self.reference = Reference(definition, self.most_bytes)
         self.memory: Any = None
-        self.parts: OrderedDict[str, torch.Tensor] = OrderedDict()  # of an image, by key
+        self.images: Images | None = None
 
     def facts(self) -> dict[str, Any]:
         """The tolerance that holds."""
@@ -59,7 +59,8 @@ class Station:
 
     def rest(self) -> None:
         """Let go of contents and expected outputs that are kept for the next solution."""
-        self.parts = OrderedDict()
+        if self.images is not None:
+            self.images.forget()
         self.reference.forget()
 
     def close(self) -> None:
@@ -100,6 +101,7 @@ class Station:
         self.current: dict[str, Any] = {}
         self.judge = Judge(self.definition, self.tolerance)
         self.slots = Slots(self.raw, self.layout)
+        self.images = Images(self.contents, self.slots, self.most_bytes)
         integers = [n for n in self.tensors if not first[n].dtype.is_floating_point]
         return {
             "layout": self.layout.to_json(),
@@ -118,7 +120,8 @@ class Station:
         Returns whether index contents differ from those of the slot before.
         """
         before = self.current
-        self.keys, self.image = keys, self._image(keys)
+        assert self.images is not None
+        self.keys, self.image = keys, self.images.image(keys)
         self.current = self.inputs(0)
         if gated:
             assert self.device.gate is not None
@@ -141,24 +144,21 @@ class Station:
         self.slots.write(self.image)
         self.device.flusher.flush()
 
-    def _image(self, keys: list[str]) -> torch.Tensor:
-        """The image of the calls' contents. What it is made of is kept: the next solution will ask
-        for the same calls, in another order."""
-        import torch
-
-        for key in keys:
-            if key not in self.parts:
-                self.parts[key] = self.slots.part(self.contents.inputs(key))
-            self.parts.move_to_end(key)
-        image = torch.stack([self.parts[key] for key in keys])
-        while len(self.parts) > 1 and len(self.parts) * image[0].nbytes > self.most_bytes:
-            self.parts.popitem(last=False)
-        return image
-
     def inputs(self, number: int) -> dict[str, Any]:
         """The inputs of one slot, tensors and scalars, in the definition's order."""
-        known = {**self.scalars, **self.slots.inputs(self.image, number)}
+        return self._inputs_of(self.image[number])
+
+    def _inputs_of(self, part: torch.Tensor) -> dict[str, Any]:
+        known = {**self.scalars, **self.slots.inputs(part[None], 0)}
         return {name: known[name] for name in self.definition.inputs}
+
+    def expect(self, key: str) -> bool:
+        """Make the contents of a call to come, and its expected outputs. The gate must be open:
+        what is loaded at first use may wait for it. False where there is no room for more."""
+        assert self.images is not None
+        part = self.images.part(key)
+        self.reference.outputs(f"{self.name}/{key}", lambda: self._inputs_of(part))
+        return not self.images.full and not self.reference.full
 
     def rehearse(self) -> bool:
         """Do once what the first judgement will do, so that all it needs is loaded: the reference,

@@ -18,8 +18,8 @@ from kernelkit.bench.limits import ceilings, device_facts
 from kernelkit.dataset.definition import Definition
 
 OF_THE_STATION = (
-    "make_arena", "workload", "fill", "rehearse", "check", "check_each", "collect", "judge_draws",
-    "time_reference", "copies_ms", "open_gate", "close_gate",
+    "make_arena", "workload", "fill", "expect", "rehearse", "check", "check_each", "collect",
+    "judge_draws", "time_reference", "copies_ms", "open_gate", "close_gate",
 )  # fmt: skip
 
 

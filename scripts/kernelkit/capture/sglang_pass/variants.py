@@ -97,7 +97,9 @@ def variants(spec: ModelSpec, choices: Choices, *, refused: bool) -> list[Varian
         engine = {**common, **dict.fromkeys(names, FLASHINFER)}
         made.append(Variant("linear", Flags(is_ours, linear_attention=True), engine))
     if spec.mamba is not None:
-        engine = {**common, "mamba_backend": FLASHINFER}
+        # SGLang's own default is float32, whatever the checkpoint's type
+        dtype = {"mamba_ssm_dtype": spec.mamba.state_dtype}
+        engine = {**dtype, **common, "mamba_backend": FLASHINFER}
         made.append(Variant("mamba", Flags(is_ours, mamba=True), engine))
     return made
 
