@@ -74,7 +74,8 @@ def _run(args: argparse.Namespace) -> int:
 def keep_bytecode(folder: Path) -> None:
     """Have imports read bytecode, as on every ordinary machine: some keep none, and then each
     process of either evaluator compiles torch's thousand sources again."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if not os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        return
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
     for module in ("torch, triton, kernelkit.bench.judge.verifier", "flashinfer_bench.bench"):
         subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True,

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Every template through both evaluators: all must end PASSED here and in flashinfer-bench 0.1.2.
+
+Writes a dataset of the templates as they lie, each with workloads of several sizes and, from the
+datasets named by --recorded, those that were recorded from SGLang. Then bench.py, once with each
+engine. Ends with 1 where a pair did not pass.
+
+    python tests/gpu/evaluate_templates.py --output out/templates --recorded out/gpu/llama/expected
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / part) for part in ("scripts", "tests/benchmarks", "tests/templates")]
+
+import cases  # noqa: E402
+import try_template  # noqa: E402
+
+from kernelkit import cli  # noqa: E402
+from kernelkit.dataset.solution import Solution  # noqa: E402
+from kernelkit.dataset.store import Dataset  # noqa: E402
+from kernelkit.errors import EXIT_FAILED, EXIT_OK  # noqa: E402
+from kernelkit.solutions.templates import FOLDER, load_all  # noqa: E402
+
+PAGES = {"batch_size": (1, 4, 32), "tokens": (64, 2048)}
+SIZES: dict[str, tuple[dict[str, int], ...]] = {
+    "rope": tuple({"num_tokens": n, "num_qo_heads": 8, "num_kv_heads": 2, "max_seq_len": 4096}
+                  for n in (1, 77, 4096)),
+    "gemm": tuple({"M": n} for n in (1, 17, 128, 4096)),
+}  # fmt: skip
+ROWS = tuple({"batch_size": n} for n in (1, 7, 64, 1024))
+ENGINES = ("kernelkit", "flashinfer-bench")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    add = parser.add_argument
+    add("--output", type=Path, required=True, metavar="DIR")
+    add("--recorded", type=Path, nargs="*", default=[], metavar="DATASET")
+    add("--engines", type=cli.names, default=list(ENGINES), metavar="A,B")
+    add("--templates", type=cli.names, metavar="A,B", help="default: all")
+    add("--device", default="cuda:0")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it; returns the exit code."""
+    return cli.run(build_parser(), _run, argv)
+
+
+def _run(args: argparse.Namespace) -> int:
+    found: dict[str, Any] = {}
+    for engine in args.engines:
+        root = args.output / engine
+        pairs = write_dataset(root, args.recorded, args.templates)
+        found[engine] = {"pairs": pairs, **evaluate(root, engine, args.device)}
+        cli.say(f"{engine}: {found[engine]['statuses']} of {pairs} pairs")
+    cli.emit(found, as_json=args.json, text=json.dumps(found, indent=1))
+    passed = all(f["statuses"] == {"PASSED": f["pairs"]} for f in found.values())
+    return EXIT_OK if passed else EXIT_FAILED
+
+
+def write_dataset(root: Path, recorded: Sequence[Path], names: Sequence[str] | None) -> int:
+    """The dataset of all templates; returns how many pairs it has."""
+    definitions, templates = try_template.definitions(), load_all(FOLDER)
+    if names:
+        templates = [each for each in templates if each.name in names]
+    wanted = {each.metadata["definition"] for each in templates}
+    made = [cases.Case(definitions[name], axes_of(name), []) for name in sorted(wanted)]
+    dataset = cases.write_dataset(root, made)
+    for source in map(Dataset, recorded):
+        add_recorded(dataset, source, wanted)
+    for template in templates:
+        solution = Solution.model_validate(template.document())
+        dataset.write_solution(solution, definitions[solution.definition])
+    works = {name: len(dataset.workloads_of(definitions[name])) for name in wanted}
+    return sum(works[template.metadata["definition"]] for template in templates)
+
+
+def axes_of(name: str) -> list[dict[str, int]]:
+    """Sizes of a definition, by its name."""
+    if "paged" in name:
+        size = int(name.rsplit("_ps", 1)[1])
+        both = ((b, t // size) for b in PAGES["batch_size"] for t in PAGES["tokens"])
+        return [cases.decode_axes(batch, pages) for batch, pages in both]
+    return list(SIZES.get(name.split("_")[0], ROWS))
+
+
+def add_recorded(dataset: Dataset, source: Dataset, wanted: set[str]) -> None:
+    """Copy the recorded workloads of the wanted definitions, with their blobs."""
+    for name in wanted & source.definitions().keys():
+        definition = dataset.find_definition(name)
+        lines = [*dataset.workloads_of(definition), *source.workloads_of(definition)]
+        dataset.write_workloads(definition, lines)
+        folder = source.blob_folder(definition)
+        if folder.is_dir():
+            shutil.copytree(folder, dataset.root / source.relative(folder), dirs_exist_ok=True)
+
+
+def evaluate(root: Path, engine: str, device: str) -> dict[str, Any]:
+    """Run bench.py; statuses, and what did not pass with its log."""
+    words = [sys.executable, str(ROOT / "scripts" / "bench.py"), "--dataset", str(root), "--engine",
+             engine, "--device", device, "--warmup-runs", "3", "--iterations", "10",
+             "--num-trials", "1"]  # fmt: skip
+    done = subprocess.run(words, capture_output=True, text=True)
+    statuses: Counter[str] = Counter()
+    bad = []
+    for path in sorted((root / "traces").rglob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            trace = json.loads(line)
+            found = trace["evaluation"]
+            statuses[found["status"]] += 1
+            if found["status"] != "PASSED":
+                log = str(found.get("log"))[-1500:]
+                bad.append({"solution": trace["solution"], "axes": trace["workload"]["axes"],
+                            "status": found["status"], "log": log})  # fmt: skip
+    return {"exit_code": done.returncode, "statuses": dict(statuses), "bad": bad,
+            "stderr": done.stderr[-1500:]}  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
