@@ -6,6 +6,10 @@ triton.testing.do_bench (cold L2), and by CUPTI where flashinfer and cupti-pytho
 The others are measured before and after bench.py and their mean is taken; what differs between
 the two is the machine's own drift. Ends with 1 where a difference is above the limit.
 
+All of them in bursts shorter than BURST_MS: after 50 ms of nothing but matrix products an H200
+draws too much power and lowers its clocks, and 5 ms of pause bring them back. What do_bench says
+of 300 ms without a pause stands beside as `sustained`; it is another machine, and held to nothing.
+
     python tests/benchmarks/agreement.py --limit 3
 """
 
@@ -18,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,8 @@ from kernelkit.dataset.store import Dataset
 from kernelkit.errors import KernelkitError, MissingDependencyError
 
 BENCH = cases.ROOT / "scripts" / "bench.py"
+BURST_MS, WARM_UP_MS, BURSTS, PAUSE_SECONDS = 20, 5, 5, 0.1
+SUSTAINED = "sustained"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,7 +63,8 @@ def _run(args: argparse.Namespace) -> int:
         evaluated = evaluate(dataset, args)
         after = measure_all(dataset, chosen, methods, args.device)
     rows = [row_of(name, evaluated[name], before[name], after[name]) for name in before]
-    worst = max(abs(d) for row in rows for d in row["difference_percent"].values())
+    worst = max(abs(d) for row in rows for n, d in row["difference_percent"].items()
+                if n != SUSTAINED)  # fmt: skip
     agreed = worst <= args.limit
     document = {"rows": rows, "limit_percent": args.limit, "agreed": agreed}
     cli.emit(document, as_json=args.json, text=table(rows))
@@ -82,7 +90,10 @@ def methods_here() -> dict[str, Callable[[Callable[[], object]], float]]:
     if not torch.cuda.is_available():
         raise MissingDependencyError("no CUDA device to compare on")
     methods: dict[str, Callable[[Callable[[], object]], float]] = {
-        "do_bench": lambda call: do_bench(call, warmup=50, rep=300, return_mode="median")
+        "do_bench": lambda call: in_bursts(
+            lambda: do_bench(call, warmup=WARM_UP_MS, rep=BURST_MS, return_mode="median")
+        ),
+        SUSTAINED: lambda call: do_bench(call, warmup=50, rep=300, return_mode="median"),
     }
     try:
         from cupti import cupti  # noqa: F401
@@ -90,10 +101,21 @@ def methods_here() -> dict[str, Callable[[Callable[[], object]], float]]:
     except ImportError as error:
         cli.say(f"no CUPTI column: {error}")
         return methods
-    methods["cupti"] = lambda call: statistics.median(
-        bench_gpu_time_with_cupti(call, dry_run_time_ms=50, repeat_time_ms=300)
+    methods["cupti"] = lambda call: in_bursts(
+        lambda: statistics.median(
+            bench_gpu_time_with_cupti(call, dry_run_time_ms=WARM_UP_MS, repeat_time_ms=BURST_MS)
+        )
     )
     return methods
+
+
+def in_bursts(measure: Callable[[], float]) -> float:
+    """The median of some bursts with a pause before each."""
+    found = []
+    for _ in range(BURSTS):
+        time.sleep(PAUSE_SECONDS)
+        found.append(measure())
+    return statistics.median(found)
 
 
 def measure_all(

@@ -61,11 +61,17 @@ class Entry:
     hangs: bool = False  # a call ahead did not end
     rehearsed: Ground | None = None  # where its process has made a call ahead
     final: Outcome | None = None  # a verdict for all workloads to come
+    passed: bool = False  # on the last workload
 
     def end(self) -> int:
         """End its process; how many processes it had left."""
         process, self.process, self.ground, self.rehearsed = self.process, None, None, None
         return process.kill()["leftovers"] if process is not None else 0
+
+    def keep_builds(self, session: Session) -> None:
+        """Keep what a solution that passes has compiled until now, for later runs."""
+        if self.passed:
+            caches.keep(self.solution, self.process, session.settings)
 
     def evaluate(self, session: Session, ground: Ground) -> Outcome:
         """What comes of it on the workload in hand."""
@@ -88,8 +94,11 @@ class Entry:
         """End a process that has failed; give a solution up that hangs again and again."""
         if outcome.status is Status.PASSED:
             self.timeouts = 0
-            caches.keep(self.solution, self.process, session.settings)
+            if not self.passed:
+                self.passed = True
+                self.keep_builds(session)
             return
+        self.passed = False
         left = self.end()
         if left:
             outcome.notes.append(f"note: {left} processes of it were left, and killed")

@@ -39,9 +39,8 @@ class Session:
         self, evaluator: Evaluator, definition: Definition, tasks: list[Task], entries: list[Entry],
         name: str, share: float = 1.0,
     ) -> None:  # fmt: skip
-        self.share = share  # of the memory for arenas
         self.evaluator, self.definition, self.name = evaluator, definition, name
-        self.tasks, self.entries = tasks, entries
+        self.tasks, self.entries, self.share = tasks, entries, share
         self.settings = evaluator.settings
         self.control: Control | None = None
         self.opened_on: Service | None = None
@@ -107,6 +106,7 @@ class Session:
         """All that run; they are given up."""
         found = self._living()
         for entry in self.entries:
+            entry.keep_builds(self)
             entry.process = entry.ground = entry.rehearsed = None
         self.control = None
         return found

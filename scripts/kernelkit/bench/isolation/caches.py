@@ -37,13 +37,14 @@ def bring(solution: Solution, process: SolutionProcess, settings: Settings) -> N
 
 
 def keep(solution: Solution, process: SolutionProcess | None, settings: Settings) -> None:
-    """Keep what the process has compiled, if nothing is kept yet. Failing to is no error."""
+    """Keep what the process has compiled, unless as much is kept. Failing to is no error."""
     if process is None or not settings.seed_is_drawn:
         return
     target, source = _kept(solution, settings), process.folder / ".cache"
     names = [entry for entry in _files(source) if FLASHINFER not in entry.relative_to(source).parts]
     size = sum(entry.lstat().st_size for entry in names)
-    if target.exists() or not names or size > MOST_BYTES:
+    kept = sum(1 for _ in _files(target))  # each workload may have compiled for its own shapes
+    if len(names) <= kept or size > MOST_BYTES:
         return
     with contextlib.suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +53,8 @@ def keep(solution: Solution, process: SolutionProcess | None, settings: Settings
                 place = Path(made) / "cache" / entry.relative_to(source)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(entry, place, follow_symlinks=False)
+            if kept:
+                target.rename(Path(made) / "before")
             (Path(made) / "cache").rename(target)
 
 
