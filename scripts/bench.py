@@ -41,10 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from kernelkit.bench import device, selection
-    from kernelkit.bench.fleet import run
+    from kernelkit.bench.fleet import in_order, run
     from kernelkit.bench.tools import profiling
     from kernelkit.dataset.store import Dataset
-    from kernelkit.dataset.trace import Trace
 
     dataset = Dataset.open(args.dataset)
     target = Dataset.create(args.output) if args.output and not args.dry_run else dataset
@@ -63,8 +62,8 @@ def _run(args: argparse.Namespace) -> int:
         return EXIT_OK
     found = run(dataset, plan, options.settings_of(args), chosen, target, args.engine)
     done = list(cli.progress(found, what="running", total=plan.pairs))
-    traces = [item for item in done if isinstance(item, Trace)]
-    errors = [*plan.refused, *(item for item in done if isinstance(item, str))]
+    traces, texts = in_order(plan, done)
+    errors = [*plan.refused, *texts]
     profiles = profiling.profile(dataset, plan, traces, chosen[0]) if args.profile else {}
     return _report(args, dataset, target, traces, errors, profiles)
 
@@ -93,8 +92,9 @@ def _report(
     kept = [loaded.value for loaded in target.load_traces() if loaded.value is not None]
     known = [trace for trace in kept if trace.definition in touched]
     related = rows.relate(rows.make_rows(known, definitions), args.baseline)
-    fresh = {(trace.definition, trace.solution, trace.workload.uuid) for trace in traces}
+    fresh = {(t.definition, t.solution, t.workload.uuid): rank for rank, t in enumerate(traces)}
     found = [row for row in related if (row.definition, row.solution, row.workload) in fresh]
+    found.sort(key=lambda row: fresh[row.definition, row.solution, row.workload])
     document = {
         "traces": [trace.to_json() for trace in traces], "errors": errors,
         "profiles": {name: report.to_json() for name, report in profiles.items()},

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from kernelkit.bench.limits import ceilings
 from kernelkit.bench.selection import Plan, Task
 from kernelkit.bench.session import Session, stop
 from kernelkit.bench.settings import Settings
+from kernelkit.bench.tools import foreign
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.store import Dataset
@@ -29,23 +30,26 @@ TOGETHER = 8  # solutions of a session, whose processes live at the same time
 MOST_PROCESSES, MOST_SESSIONS = 16, 4  # of a wave
 VERIFIER_SECONDS = 60.0  # beyond a call's own limit, for the reference and the comparison
 
+Evaluate = Callable[[Plan], Iterator["Trace | str"]]
+
 
 def run_plan(
-    dataset: Dataset, plan: Plan, settings: Settings, target: Dataset
+    dataset: Dataset, plan: Plan, settings: Settings, target: Dataset, name: str = "kernelkit"
 ) -> Iterator[Trace | str]:
-    """Run every pair; its trace is appended to `target` before it is yielded. A str tells why a
-    workload or a definition gave none. Raises KernelkitError where a trace cannot be written."""
-    with tempfile.TemporaryDirectory(prefix="kernelkit-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o711)  # a solution's own user must reach its folder below
-        evaluator = Evaluator(dataset, settings, Path(folder))
-        try:
-            definitions = {task.definition.name: task.definition for task in plan.tasks}
-            for found in evaluator.definitions(by_definition(plan)):
-                if isinstance(found, Trace):
-                    _write(target, definitions[found.definition], found)
-                yield found
-        finally:
-            evaluator.stop()
+    """Run every pair with the engine of that name; its trace is appended to `target` before it is
+    yielded. A str tells why a workload or a definition gave none. Raises KernelkitError where a
+    trace cannot be written."""
+    with engine(name, dataset, settings) as evaluate:
+        yield from written(evaluate(plan), plan, target)
+
+
+def written(results: Iterator[Trace | str], plan: Plan, target: Dataset) -> Iterator[Trace | str]:
+    """The results, each trace appended to `target` first. Raises KernelkitError."""
+    definitions = {task.definition.name: task.definition for task in plan.tasks}
+    for found in results:
+        if isinstance(found, Trace):
+            _write(target, definitions[found.definition], found)
+        yield found
 
 
 def _write(target: Dataset, definition: Definition, trace: Trace) -> None:
@@ -57,6 +61,22 @@ def _write(target: Dataset, definition: Definition, trace: Trace) -> None:
             received=f"{target.trace_path(definition)}: {error.strerror or error}",
             next_step="make room, then the same command with --resume",
         ) from None
+
+
+@contextlib.contextmanager
+def engine(name: str, dataset: Dataset, settings: Settings) -> Iterator[Evaluate]:
+    """What evaluates on a device: kernelkit, with processes that are kept from plan to plan, or
+    flashinfer-bench."""
+    if name != "kernelkit":
+        yield lambda plan: foreign.run(dataset, plan, settings)
+        return
+    with tempfile.TemporaryDirectory(prefix="kernelkit-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o711)  # a solution's own user must reach its folder below
+        evaluator = Evaluator(dataset, settings, Path(folder))
+        try:
+            yield lambda plan: evaluator.definitions(by_definition(plan))
+        finally:
+            evaluator.stop()
 
 
 def by_definition(plan: Plan) -> Iterator[tuple[Definition, list[Task]]]:

@@ -25,8 +25,8 @@ OWN_FOLDERS = ("definitions", "solutions", "workloads", "traces")
 OPTIONS = {"rtol": "rtol", "atol": "atol", "matched_ratio": "required_matched_ratio"}
 
 
-def run(dataset: Dataset, plan: Plan, settings: Settings, target: Dataset) -> Iterator[Trace]:
-    """Run every pair; its traces are appended to `target`.
+def run(dataset: Dataset, plan: Plan, settings: Settings) -> Iterator[Trace]:
+    """Run every pair.
 
     Raises UsageError for a device that is no GPU, MissingDependencyError without the package,
     KernelkitError where it fails.
@@ -37,9 +37,7 @@ def run(dataset: Dataset, plan: Plan, settings: Settings, target: Dataset) -> It
         copy = _write(dataset, plan, Path(folder) / "dataset")
         _evaluate(copy, settings, Path(folder))
         for definition in copy.definitions().values():
-            traces = copy.traces_of(definition)
-            target.append_traces(definition, traces)
-            yield from traces
+            yield from copy.traces_of(definition)
 
 
 def _write(dataset: Dataset, plan: Plan, root: Path) -> Dataset:

@@ -1,0 +1,1 @@
+"""One run on many devices: who does what, what is given back, and the processes that do it."""
