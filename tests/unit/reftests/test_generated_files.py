@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import runpy
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from samples import DEFINITIONS
@@ -107,3 +110,25 @@ def test_an_input_that_is_not_known_is_said(dataset: Dataset) -> None:
 def test_a_part_that_lacks_a_name_is_an_error() -> None:
     with pytest.raises(KeyError):
         bundle.bundle([[("draws", "nothing")]], {})
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, d in DEFINITIONS.items() if d.op_type in ("sampling", "dsa_paged", "gemm")]
+)
+def test_a_ground_truth_gets_contiguous_inputs(
+    files: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FlashInfer's kernels refuse a view with strides; torch, which stands in on a CPU, does not."""
+    monkeypatch.setenv("REFERENCE_TEST_DEVICE", "cpu")
+    scope = runpy.run_path(str(files[name]))
+    got: dict[str, Any] = {}
+    truth = next(each for each in scope["GROUND_TRUTHS"].values() if each.package is None)
+
+    def compute(inputs: dict[str, Any]) -> Any:
+        got.update(inputs)
+        return truth.compute(inputs)
+
+    spied = dataclasses.replace(truth, compute=compute)
+    scope["check"](scope["sized_inputs"]("small")[1], spied, lambda *_: None)
+    assert got
+    assert [n for n, v in got.items() if hasattr(v, "stride") and not v.is_contiguous()] == []

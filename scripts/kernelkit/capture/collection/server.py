@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shlex
 import socket
 import time
@@ -26,6 +27,7 @@ PROGRAM = running.PROGRAM.with_name("server_main.py")
 POLL_S = 0.5
 HEALTH_S = 5.0
 STOP_GRACE_S = 8.0
+PORTS = range(20000, 32768)
 
 
 class ServerDiedError(KernelkitError):
@@ -52,10 +54,19 @@ class Launch:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on now.
+
+    Below those that the system hands out, which go up to 60999: SGLang takes ten thousand more for
+    a second port, and ends where that is above 65535.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
+        with closing(socket.socket()) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise UsageError("no free port", received=f"{PORTS.start} to {PORTS.stop - 1} on {host}")
 
 
 def require_free(host: str, port: int) -> None:

@@ -159,6 +159,19 @@ def launch(delay: float, life: float) -> Launch:
     return Launch(command, "127.0.0.1", port)
 
 
+def test_a_free_port_leaves_room_for_sglangs_second_one() -> None:
+    """SGLang takes ten thousand more, and ends where that is above 65535."""
+    ports = {server.free_port() for _ in range(20)}
+    assert len(ports) > 1 and max(ports) + 10_000 <= 65_535
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        held = taken.getsockname()[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(server, "PORTS", range(held, held + 1))
+            with pytest.raises(UsageError, match="no free port"):
+                server.free_port()
+
+
 def run_server(made: Launch, tmp_path: Path) -> Server:
     return Server(made, log=tmp_path / "log", env={}, cwd=tmp_path)
 
