@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from kernelkit.bench.clock import batches
+from kernelkit.bench.clock import keys
 from kernelkit.bench.clock.control import Control, ControlFailedError
 from kernelkit.bench.entry import Entry, Ground, start
 from kernelkit.bench.given import given_inputs, reference_solution
@@ -191,9 +191,9 @@ class Session:
 
     def expect(self, ground: Ground, meanwhile: list[Future[Any]]) -> None:
         """Let the verifier make contents and outputs of calls to come while processes are busy."""
-        kinds = {batches.kind_of(e.setup) for e in self.entries if e.process is not None}
-        keys = batches.keys_ahead(self.settings, ground.slots, ground.probes, kinds)
-        for key in keys if not ground.samples else ():
+        kinds = {keys.kind_of(e.setup) for e in self.entries if e.process is not None}
+        ahead = keys.keys_ahead(self.settings, ground.slots, ground.probes, kinds)
+        for key in ahead if not ground.samples else ():
             done = all(future.done() for future in meanwhile)
             if done or not self.evaluator.verifier.ask("expect", key=key):
                 return

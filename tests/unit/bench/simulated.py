@@ -131,6 +131,7 @@ class LocalProcess:
         self.asked: list[str] = []
 
     note_wait = SolutionProcess.note_wait
+    waits_for_device = SolutionProcess.waits_for_device
 
     def ask(self, do: str, seconds: float, watch: object = None, **arguments: Any) -> Any:
         self.asked.append(do)

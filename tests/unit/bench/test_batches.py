@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import simulated  # noqa: E402
 from simulated import Bench, Status  # noqa: E402
 
-from kernelkit.bench.clock import batches  # noqa: E402
+from kernelkit.bench.clock import batches, keys  # noqa: E402
 from kernelkit.bench.isolation.processes import QUEUE_SECONDS, WAITING_SECONDS  # noqa: E402
 from kernelkit.bench.isolation.slot import Slot  # noqa: E402
 from kernelkit.ops import gqa_paged, rmsnorm  # noqa: E402
@@ -103,14 +103,14 @@ def test_calls_are_those_that_are_made_ahead(bench: Bench, monkeypatch: pytest.M
     monkeypatch.setattr(batches, "run_batch", spy)
     trial = bench.trial(RUN)
     assert trial.run().status is Status.PASSED
-    kinds = {batches.kind_of(trial.setup)}
-    ahead = batches.keys_ahead(trial.settings, trial.slots, bench.ground.probes, kinds)
+    kinds = {keys.kind_of(trial.setup)}
+    ahead = keys.keys_ahead(trial.settings, trial.slots, bench.ground.probes, kinds)
     assert len(ahead) == len(set(ahead))
     company = {key for key in seen if key.startswith(("early/", "late/"))}  # beside probes
     assert set(seen) - company <= set(ahead) and len(company) <= 2
     assert all("planned" not in key for key in ahead)
-    assert any("planned" in key for key in batches.keys_ahead(
-        trial.settings, trial.slots, [], {batches.kind_of(["weight"])}))  # fmt: skip
+    assert any("planned" in key for key in keys.keys_ahead(
+        trial.settings, trial.slots, [], {keys.kind_of(["weight"])}))  # fmt: skip
 
 
 def test_all_probes_are_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +192,15 @@ def test_large_batches_are_judged_by_a_sample_and_by_distance(
     assert outcome.status is Status.INCORRECT_NUMERICAL
     small = f"if calls >= {LATE}: output.mul_(1.05)"  # no distance shows it, a sample does
     assert bench.run(WRITING.format(then=small), passing=True).status is not Status.PASSED
+
+
+def test_a_solution_that_waits_for_the_device_is_told_so(bench: Bench) -> None:
+    trial = bench.trial(RUN)
+    trial.process.waits = 2
+    trial.process.note_wait = lambda waited: None
+    outcome = trial.run()
+    assert outcome.timing.method == "cuda events, host-bound"
+    assert outcome.timing.relative_error >= 0.3
 
 
 FORGED = """

@@ -13,6 +13,7 @@ from kernelkit.bench.clock.control import Control
 from kernelkit.bench.clock.timing import (
     CLOCK_MS,
     ENOUGH,
+    HOST_BOUND,
     MIN_SAMPLES,
     measure,
     relative_error,
@@ -64,6 +65,15 @@ def test_short_calls_on_a_gpu_are_settled_by_what_processes_differ_by() -> None:
     assert not settled(samples[: MIN_SAMPLES - 1], "cuda events")
     long = [value * 100 for value in samples]  # five percent of a millisecond are no noise
     assert not settled(long, "cuda events")
+
+
+def test_a_call_paced_by_the_host_is_known_no_better_than_processes_agree() -> None:
+    """Eager attention with one wait a call: 0.46 and 0.81 ms in two processes of one run."""
+    slow, fast = [0.81, 0.83] * 6, [0.46, 0.47] * 6
+    assert settled(fast, HOST_BOUND) and not settled([0.4, 0.8] * 6, HOST_BOUND)
+    one, other = (summarize([s, s, s], HOST_BOUND) for s in (slow, fast))
+    apart = one.median_ms - other.median_ms
+    assert apart <= sum(t.median_ms * t.relative_error for t in (one, other))
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "1", None])

@@ -118,7 +118,7 @@ def test_a_part_that_lacks_a_name_is_an_error() -> None:
 def test_a_ground_truth_gets_contiguous_inputs(
     files: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FlashInfer's kernels refuse a view with strides; torch, which stands in on a CPU, does not."""
+    """FlashInfer's kernels refuse a view with strides; torch, the stand-in on a CPU, does not."""
     monkeypatch.setenv("REFERENCE_TEST_DEVICE", "cpu")
     scope = runpy.run_path(str(files[name]))
     got: dict[str, Any] = {}

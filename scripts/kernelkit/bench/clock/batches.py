@@ -20,26 +20,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench.clock import timing
-from kernelkit.bench.clock.control import KEY, ControlFailedError
+from kernelkit.bench.clock.control import ControlFailedError
+from kernelkit.bench.clock.keys import FEWEST, FIRST_BATCH, PROBE, kind_of
 from kernelkit.bench.isolation.processes import SolutionFailedError, SolutionProcess
 from kernelkit.bench.isolation.service import ServiceError
 from kernelkit.bench.judge.contents import PLANNED
 from kernelkit.bench.outcome import RefusedError, answered, number
-from kernelkit.bench.settings import Settings, later_limit
+from kernelkit.bench.settings import later_limit
 from kernelkit.dataset.trace import Status
 
 if TYPE_CHECKING:
     from kernelkit.bench.trial import Trial
 
 METHOD = "cuda events"
-FEWEST = 2  # calls of a batch
 LENIENCE, LENIENCE_MS = 0.10, 0.002  # of the claim; of a call: jitter of switching processes
 FULLY_JUDGED = 6  # calls of each batch, where it is too large to judge all of it in full
 JUDGED_SHARE = 0.25  # of a batch by distance, once judging has used up its time
 NULL_ROUNDS = 3
-FIRST_BATCH = 12  # timed calls, after which a trial may be settled
 MOST_ROUNDS = 20  # batches of one trial
-PROBE = "probe/"  # begins the key of a probe
 AFTER = -1  # all trials
 
 
@@ -82,28 +80,15 @@ def timed(trial: Trial) -> timing.Timing:
         trial.late_probe()
     _probes(trial, late.get(AFTER, []), f"late/{kind}")
     claimed = timing.summarize(
-        trials, METHOD, l2="cold", host_overhead_ms=statistics.median(trial.hosts_ms),
+        trials, _method(trial), l2="cold", host_overhead_ms=statistics.median(trial.hosts_ms),
         setup_ms=trial.setup_ms, extra={"outside_ms": min(outside)},
     )  # fmt: skip
     return _credit(trial, claimed, min(outside))
 
 
-def keys_ahead(settings: Settings, slots: int, probes: list[str], kinds: set[str]) -> list[str]:
-    """The calls that a workload's solutions will make, the soonest first, for their contents and
-    expected outputs to be made ahead."""
-    keys = [KEY, *(f"{PROBE}{name}" for name in probes)]
-    most = min(slots, settings.iterations)
-    for kind in sorted(kinds):
-        keys += [f"0/{kind}/warm/{n}" for n in range(max(FEWEST, settings.warmup))]
-        for turn, counts in enumerate((range(FIRST_BATCH), range(most - FIRST_BATCH))):
-            keys += [f"{trial}/{kind}/{turn}/{n}" for trial in range(settings.trials)
-                     for n in counts]  # fmt: skip
-    return keys
-
-
-def kind_of(setup: list[str] | None) -> str:
-    """What the calls of a solution's batches are called, by the inputs that its set-up takes."""
-    return PLANNED if setup is not None else "free"
+def _method(trial: Trial) -> str:
+    """How the solution is timed: where it waits for the device within a call, the host is in it."""
+    return timing.HOST_BOUND if trial.process.waits_for_device else METHOD
 
 
 def _plan(trial: Trial, number: int) -> None:
@@ -159,7 +144,7 @@ def _trial(trial: Trial, name: str, probes: list[str]) -> tuple[list[float], lis
         most = trial.slots if turn else FIRST_BATCH
         count = min(most, trial.slots, trial.settings.iterations - len(samples))
         if turn and (
-            count < FEWEST or timing.settled(samples, METHOD) or time.monotonic() > deadline
+            count < FEWEST or timing.settled(samples, _method(trial)) or time.monotonic() > deadline
         ):
             break
         keys = [f"{name}/{turn}/{n}" for n in range(max(1, count))]

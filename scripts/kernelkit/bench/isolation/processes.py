@@ -121,8 +121,13 @@ class SolutionProcess:
         """Say whether the gate had to be opened for it: twice in a row, and its calls wait for the
         device, so that the gate opens soon from then on. Once may be a compilation."""
         self.waits = self.waits + 1 if waited else 0
-        if self.waits >= 2:
+        if self.waits_for_device:
             self.queue_seconds = WAITING_SECONDS
+
+    @property
+    def waits_for_device(self) -> bool:
+        """Whether its calls wait for the device, or take longer to queue than there is time."""
+        return self.waits >= 2
 
     def freeze(self) -> None:
         """Stop it and all its descendants, at once: what it did not do by now is not done."""
