@@ -22,7 +22,7 @@ TUNING = {
     "size": "batch_size",
     "parameters": {
         "BLOCK_V": [8, 16, 32, 64, 128],
-        "num_warps": [2, 4, 8],
+        "num_warps": [1, 2, 4, 8],
     },
 }
 

@@ -4,9 +4,9 @@ Prediction for one H200 (4.2 TB/s, 2 us for a launch, 2 us from first read to la
 rows of n 6,144, k 4,096 16 us, 64 rows 17 us (50 MB of weights: 12 us).
 
 Measured 2026-11-21, H200 (torch 2.11, Triton 3.6; in brackets cuBLAS) by
-`python tests/benchmarks/kernels.py --device cuda:0 --only gemm`: n 6,144, k 4,096: 1 to 16 rows
-22.7 us (21.7 to 22.0), 64 rows 25.3 us (21.9); n 28,672: 67.1 us (67.1), 64 rows 72.5 us (69.3);
-k 14,336: 40.2 us (40.3). To 16 rows within 5 % of cuBLAS; slower at 64 rows.
+`python tests/benchmarks/kernels.py --device cuda:0 --only gemm`: n 6,144, k 4,096: 1 to 32 rows
+24.6 to 25.2 us (23.4 to 24.0); n 4,096: 19.0 us (19.1); n 28,672: 69.3 us (70.9); k 14,336:
+42.3 us (42.4). As fast as cuBLAS in the mean (0.97 to 1.01 by shape); more rows than 32 are cuBLAS.
 Both stand 10 to 17 us above the weights' time whatever their size. The clock empties the L2 by
 writing, so a kernel that reads 50 MB drives 50 MB of unwritten lines out: 12 us more traffic. That
 would explain it; not tried yet.
@@ -19,12 +19,12 @@ import torch
 
 from .kernels.gemm_few_rows import gemm_few_rows
 
-MOST_ROWS = 64  # beyond, the products bind and cuBLAS is there
+MOST_ROWS = 32  # beyond, cuBLAS is faster
 
 TUNING = {
     "size": "M",
     "parameters": {
-        "BLOCK_M": [16, 32, 64],
+        "BLOCK_M": [16, 32],
         "BLOCK_N": [32, 64, 128],
         "BLOCK_K": [64, 128, 256],
         "PROGRAMS_PER_SM": [1, 2, 3, 4],
@@ -45,22 +45,13 @@ TUNED = [
         "num_stages": 5,
     },
     {
-        "up_to": 32,
+        "up_to": None,
         "BLOCK_M": 32,
         "BLOCK_N": 64,
         "BLOCK_K": 128,
         "PROGRAMS_PER_SM": 2,
         "num_warps": 4,
         "num_stages": 4,
-    },
-    {
-        "up_to": None,
-        "BLOCK_M": 64,
-        "BLOCK_N": 64,
-        "BLOCK_K": 128,
-        "PROGRAMS_PER_SM": 2,
-        "num_warps": 4,
-        "num_stages": 3,
     },
 ]
 # tuned: end

@@ -4,10 +4,11 @@ Prediction for one H200 (4.2 TB/s, 2 us for a launch, about 3 us of dependent re
 key arrives, 1 us for the merge): batch 1, 4,096 tokens 10 us; batch 16, 2,048 tokens 38 us; batch
 64, 8,192 tokens 515 us (8 KV heads of 128, 4 KiB a token).
 
-Measured 2026-11-21, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
-`python tests/benchmarks/kernels.py --device cuda:0 --only gqa`: batch 1 22.5 us (18.2), 16 52.9 us
-(51.6), 64 503 us (498); batch 1 of 4 KV heads 35.6 us (15.4), of 40 heads over 8 55.6 us (19.7).
-FlashInfer is faster for few requests, even for many.
+Measured 2026-11-21, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets the faster of
+FlashInfer's two paths) by `python tests/benchmarks/kernels.py --device cuda:0 --only gqa`, while
+other programs kept the host busy: batch 1 18.9 us (19.7), 16 52.8 us (53.3), 64 of 1,024 tokens
+87.2 us (86.3), of 8,192 510 us (511); batch 1 of 4 KV heads 18.8 us (16.8), of 40 heads over 8
+21.7 us (21.2). As fast in the mean (1.00); half of what batch 1 takes is not explained yet.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object, to count its outputs.

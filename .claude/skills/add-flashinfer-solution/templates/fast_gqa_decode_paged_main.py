@@ -4,9 +4,10 @@ Prediction for one H200 (4.2 TB/s, 2 us for a launch, about 3 us of dependent re
 key arrives, 1 us for the merge): batch 1, 4,096 tokens 10 us; batch 16, 2,048 tokens 38 us; batch
 64, 8,192 tokens 515 us (8 KV heads of 128, 4 KiB a token).
 
-Measured 2026-11-21, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
-`python tests/benchmarks/kernels.py --device cuda:0 --only gqa`, pages of 64: batch 1 23.3 us
-(17.3), 16 53.3 us (51.7), 64 497 us (488). FlashInfer is faster, most for few requests.
+Measured 2026-11-21, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets the faster of
+FlashInfer's two paths) by `python tests/benchmarks/kernels.py --device cuda:0 --only gqa`, pages of
+64, while other programs kept the host busy: batch 1 19.6 us (18.4), 16 52.8 us (53.5), 64 of 1,024
+tokens 89.0 us (83.9), of 8,192 507 us (500). FlashInfer is 3 % faster in the mean.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object, to count its outputs.

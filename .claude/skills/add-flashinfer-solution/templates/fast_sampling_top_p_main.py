@@ -5,9 +5,8 @@ batch 64, 1 us at batch 1), then about 8 us of dependent steps in each row's las
 rows with wide nuclei read theirs three times more from L2 (30 us in all at batch 64).
 
 Measured 2026-11-21, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
-`python tests/benchmarks/kernels.py --device cuda:0 --only sampling`, before the last rewrite,
-not since: batch 1 52.7 us (35.5), 64 129.4 us (138.5), as against 30 predicted. FlashInfer was
-faster at batch 1.
+`python tests/benchmarks/kernels.py --device cuda:0 --only sampling`: batch 1 56.5 us (42.0), 64
+121 us (134), as against 30 predicted. FlashInfer is faster at batch 1.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object.

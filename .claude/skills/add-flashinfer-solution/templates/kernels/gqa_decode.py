@@ -22,7 +22,8 @@ import triton.language as tl
 from .scratch import multiprocessors, workspace
 
 BLOCK_REQUESTS = 256
-MERGE_ROWS = 32  # parts times heads that are merged at a time
+MERGE_ROWS = 64  # parts times heads that are merged at a time
+MERGE_PARTS = 16  # of one head, in a kernel of its own
 LOG2_E = 1.0 / math.log(2.0)
 SIZES = ["requests", "positions", "span"]  # not specialised on: that would compile anew
 
@@ -33,7 +34,11 @@ def merge_parts(
     DIM: tl.constexpr, GROUP: tl.constexpr, BLOCK_GROUP: tl.constexpr, BLOCK_DIM: tl.constexpr,
     PARTS: tl.constexpr,
 ):  # fmt: skip
-    """Programs first..last of request `row` as one result, for GROUP heads from `head` on."""
+    """Programs first..last of request `row` as one result, for GROUP heads from `head` on.
+
+    Parts lie along the middle axis: a thread then holds all parts of its values, and sums them
+    alone. (Triton gives the first axis to the warps: parts there cost 19 barriers a block.)
+    """
     heads, dim = tl.arange(0, BLOCK_GROUP), tl.arange(0, BLOCK_DIM)
     real = (heads < GROUP)[:, None] & (dim < DIM)[None, :]
     maximum = tl.full([BLOCK_GROUP], float("-inf"), tl.float32)
@@ -41,19 +46,19 @@ def merge_parts(
     merged = tl.zeros([BLOCK_GROUP, BLOCK_DIM], tl.float32)
     for start in range(first, last + 1, PARTS):
         program = start + tl.arange(0, PARTS)
-        slot = (program.to(tl.int64) + row)[:, None] * heads_in_all + head + heads[None, :]
-        valid = (program <= last)[:, None] & (heads < GROUP)[None, :]
+        slot = (program.to(tl.int64) + row)[None, :] * heads_in_all + head + heads[:, None]
+        valid = (program <= last)[None, :] & (heads < GROUP)[:, None]
         log = tl.load(part_lse + slot, mask=valid, other=float("-inf"))
         part = tl.load(
             part_output + slot[:, :, None] * DIM + dim[None, None, :],
             mask=valid[:, :, None] & (dim < DIM)[None, None, :], other=0.0,
         )  # fmt: skip
-        highest = tl.maximum(maximum, tl.max(log, axis=0))
+        highest = tl.maximum(maximum, tl.max(log, axis=1))
         steady = tl.where(highest == float("-inf"), 0.0, highest)  # heads that pad the block
-        weights = tl.exp2(log - steady[None, :])
+        weights = tl.exp2(log - steady[:, None])
         fade = tl.exp2(maximum - steady)
-        total = total * fade + tl.sum(weights, axis=0)
-        merged = merged * fade[:, None] + tl.sum(weights[:, :, None] * part, axis=0)
+        total = total * fade + tl.sum(weights, axis=1)
+        merged = merged * fade[:, None] + tl.sum(weights[:, :, None] * part, axis=1)
         maximum = highest
     place = row * heads_in_all + head + heads
     divisor = tl.where(heads < GROUP, total, 1.0)[:, None]
@@ -249,6 +254,6 @@ def gqa_decode(
         if programs > 1 and not MERGE_IN_KERNEL:
             merge[(requests, heads)](
                 part_output, part_lse, kv_indptr, last_page_len, output, lse, span,
-                page_size, dim, block_dim, MERGE_ROWS, num_warps=4,
+                page_size, dim, block_dim, MERGE_PARTS, num_warps=max(1, block_dim // 128),
             )  # fmt: skip
     return output, lse

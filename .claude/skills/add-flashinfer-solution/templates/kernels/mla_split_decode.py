@@ -12,10 +12,8 @@ import torch
 import triton
 import triton.language as tl
 
-from .gqa_decode import BLOCK_REQUESTS, LOG2_E, SIZES, merge
+from .gqa_decode import BLOCK_REQUESTS, LOG2_E, MERGE_PARTS, SIZES, merge
 from .scratch import multiprocessors, workspace
-
-MERGE_PARTS = 8
 
 
 @triton.jit(do_not_specialize=SIZES)
