@@ -28,7 +28,7 @@ DOCUMENTS = ("README.md", "CLAUDE.md")
 ORDER = ("onboard-model", "clone-repos", "extract-model-from-hf", "find-sglang-baseline",
          "discover-models", "add-new-model", "extract-kernel-definitions", "add-reference-tests",
          "collect-workloads", "collect-workloads-bench", "validate-dataset",
-         "add-flashinfer-solution", "generate-model-definition", "track-models",
+         "add-flashinfer-solution", "optimize-kernel", "generate-model-definition", "track-models",
          "submit-onboarding-prs")  # fmt: skip
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 _PATTERN = re.compile(r"\b(?:[a-z0-9]+_)+[a-z0-9]*\{\S+")

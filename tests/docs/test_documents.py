@@ -80,7 +80,8 @@ def test_skill_follows_the_specification(path: checker.Path) -> None:
 def test_skills_exist_and_fit_the_listing() -> None:
     assert len(SKILLS) >= 3
     descriptions = [re.search(r'^description: "(.+)"$', p.read_text(), re.M) for p in SKILLS]
-    assert sum(len(found.group(1)) for found in descriptions if found) <= 3500
+    # An agent reads all of them before it chooses: 235 characters each, on average.
+    assert sum(len(found.group(1)) for found in descriptions if found) <= 235 * len(SKILLS)
 
 
 def test_guide_is_short() -> None:

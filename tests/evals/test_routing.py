@@ -70,4 +70,4 @@ def test_a_query_about_something_else_finds_nothing() -> None:
 
 def test_typing_errors_count_less() -> None:
     router = Router(descriptions())
-    assert router.rank("bencmark and optmize my kernl")[0] == "add-flashinfer-solution"
+    assert router.rank("bencmark and debgu my kernl")[0] == "add-flashinfer-solution"
