@@ -151,9 +151,16 @@ class Dataset:
         return self._lines(self.trace_path(definition))
 
     def solutions_of(self, definition: Definition) -> list[Solution]:
-        """The readable solutions of a definition."""
-        found = (loaded.value for loaded in self.load_solutions())
-        return [s for s in found if s is not None and s.definition == definition.name]
+        """The readable solutions of a definition. Reads all; for many, `solutions()` once."""
+        return self.solutions().get(definition.name, [])
+
+    def solutions(self) -> dict[str, list[Solution]]:
+        """The readable solutions by definition."""
+        found: dict[str, list[Solution]] = {}
+        for solution in (loaded.value for loaded in self.load_solutions()):
+            if solution is not None:
+                found.setdefault(solution.definition, []).append(solution)
+        return found
 
     def write_definition(self, definition: Definition) -> bool:
         """Write the file; False where it already holds just that."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from kernelkit.dataset.store import Dataset
 
 BENCH = places.SCRIPTS / "bench.py"
 AUTHORS = ("flashinfer", "baseline")
+MOST_CHARACTERS = 100_000  # of one argument: Linux takes 131,072
 
 
 @dataclass
@@ -36,29 +37,53 @@ def evaluate(
 ) -> Evaluated:
     """Run the baselines on the workloads `added` (definition -> uuids); traces go to `output`.
 
-    A workload without a fresh trace is a failure, whatever the program's exit code says.
+    Definitions go together, so that their processes start and compile at once. A workload without
+    a trace is a failure, whatever the program's exit code says.
     """
     found = Evaluated()
-    for name, uuids in added.items():
-        definition = dataset.find_definition(name)
-        solutions = [s.name for s in dataset.solutions_of(definition) if s.author in AUTHORS]
-        if not solutions:
-            found.without_baseline.append(name)
-            continue
+    authors = _baselines(dataset)
+    pending = {name: list(uuids) for name, uuids in added.items() if name in authors}
+    found.without_baseline = [name for name in added if name not in authors]
+    for names in _together(pending):
+        solutions = [solution for name in names for solution in authors[name]]
+        uuids = [uuid for name in names for uuid in pending[name]]
         command = [
-            sys.executable, str(BENCH), "--dataset", str(dataset.root), "--definitions", name,
-            "--solutions", ",".join(solutions), "--workloads", ",".join(uuids),
+            sys.executable, str(BENCH), "--dataset", str(dataset.root), "--definitions",
+            ",".join(names), "--solutions", ",".join(solutions), "--workloads", ",".join(uuids),
             "--output", str(output), "--json",
         ]  # fmt: skip
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            found.failed[name] = [f"not evaluated within {timeout_s:g} s"]
-            continue
-        if done.returncode not in (0, 1):
-            found.problem = (done.stderr.strip().splitlines() or ["bench.py failed"])[-1]
-        _read(found, output, name, uuids)
+            found.problem = f"not done within {timeout_s:g} s"
+        else:
+            if done.returncode not in (0, 1):
+                found.problem = (done.stderr.strip().splitlines() or ["bench.py failed"])[-1]
+        for name in names:
+            _read(found, output, name, pending[name])
     return found
+
+
+def _baselines(dataset: Dataset) -> dict[str, list[str]]:
+    """The names of the baseline solutions by definition."""
+    every = dataset.solutions().items()
+    found = {name: [s.name for s in some if s.author in AUTHORS] for name, some in every}
+    return {name: names for name, names in found.items() if names}
+
+
+def _together(pending: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """Definitions whose workloads fit one command line."""
+    names: list[str] = []
+    length = 0
+    for name, uuids in pending.items():
+        own = sum(len(uuid) + 1 for uuid in uuids)
+        if names and length + own > MOST_CHARACTERS:
+            yield names
+            names, length = [], 0
+        names.append(name)
+        length += own
+    if names:
+        yield names
 
 
 def _read(found: Evaluated, output: Path, name: str, uuids: Sequence[str]) -> None:

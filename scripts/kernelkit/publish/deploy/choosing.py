@@ -41,7 +41,12 @@ def choose(
     """
     rows = {d.name: list(make_rows(dataset.traces_of(d), {d.name: d})) for d in definitions}
     device = _device({row.hardware for found in rows.values() for row in found}, hardware)
-    made = [_choose(dataset, d, rows[d.name], device, solutions) for d in definitions]
+    known = dataset.solutions()
+    made = [
+        _choose(d, rows[d.name], _Known(known.get(d.name, []), len(dataset.workloads_of(d))),
+                device, solutions)
+        for d in definitions
+    ]  # fmt: skip
     return _without_clashes(made)
 
 
@@ -79,18 +84,26 @@ def _device(found: set[str], wanted: str | None) -> str | None:
     return next(iter(found), None)
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What the dataset has of a definition."""
+
+    solutions: Sequence[Solution]
+    workloads: int
+
+
 def _choose(
-    dataset: Dataset, definition: Definition, rows: Sequence[Row], device: str | None,
+    definition: Definition, rows: Sequence[Row], has: _Known, device: str | None,
     wanted: Sequence[str] | None,
 ) -> Choice:  # fmt: skip
     route = route_of(definition)
     if isinstance(route, str):
         return Choice(definition, reason=route)
-    known = {s.name: s for s in dataset.solutions_of(definition)}
+    known = {s.name: s for s in has.solutions}
     here = [row for row in rows if row.hardware == device]
     fit, over = _fit(known, here, wanted)
-    workloads = {definition.name: len(dataset.workloads_of(definition))}
-    scores = by_solution(relate(row for row in here if row.solution in fit), workloads)
+    candidates = relate(row for row in here if row.solution in fit)
+    scores = by_solution(candidates, {definition.name: has.workloads})
     whole = [s for s in scores if not s.failed and s.passed == s.workloads]
     over += [f"{s.name}: passed {s.passed} of {s.workloads} workloads"
              for s in scores if s not in whole]  # fmt: skip
