@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kernelkit.bench.evaluation import Evaluator
 
 REHEARSAL = "0/rehearsal"  # contents that no call that counts will see
-REFERENCE_PART = 40  # of the time for a workload, for timing the reference on a GPU
+REFERENCE_PART, REFERENCE_CALLS = 40, 20  # of a workload's time and calls, for the reference (GPU)
 
 
 class Session:
@@ -273,14 +273,13 @@ class Session:
         return self.control
 
     def _time_reference(self) -> dict[str, Any]:
-        on_cuda = self.settings.on_cuda
-        settings = {
-            "warmup": 2, "iterations": self.settings.iterations,
-            "max_seconds": self.settings.max_seconds / (REFERENCE_PART if on_cuda else 3),
-        }  # fmt: skip
+        calls, seconds = self.settings.iterations, self.settings.max_seconds
         if self.control is not None and not self.settings.on_cuda:
-            return self.control.time_reference(**settings).to_json()
-        return self.evaluator.verifier.ask("time_reference", settings=settings)
+            found = self.control.time_reference(warmup=2, iterations=calls, max_seconds=seconds / 3)
+            return found.to_json()
+        few = {"warmup": 2, "iterations": min(calls, REFERENCE_CALLS),
+               "max_seconds": seconds / REFERENCE_PART}  # fmt: skip
+        return self.evaluator.verifier.ask("time_reference", settings=few)
 
 
 def _of_the_control(error: Exception) -> Exception:
