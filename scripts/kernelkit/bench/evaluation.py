@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,13 @@ TOGETHER = 8  # solutions of a session, whose processes live at the same time
 MOST_PROCESSES, MOST_SESSIONS = 16, 4  # of a wave
 VERIFIER_SECONDS = 60.0  # beyond a call's own limit, for the reference and the comparison
 
-Evaluate = Callable[[Plan], Iterator["Trace | str"]]
+Results = Generator[Trace | str, None, None]
+Evaluate = Callable[[Plan], Results]
 
 
 def run_plan(
     dataset: Dataset, plan: Plan, settings: Settings, target: Dataset, name: str = "kernelkit"
-) -> Iterator[Trace | str]:
+) -> Results:
     """Run every pair with the engine of that name; its trace is appended to `target` before it is
     yielded. A str tells why a workload or a definition gave none. Raises KernelkitError where a
     trace cannot be written."""
@@ -43,13 +44,14 @@ def run_plan(
         yield from written(evaluate(plan), plan, target)
 
 
-def written(results: Iterator[Trace | str], plan: Plan, target: Dataset) -> Iterator[Trace | str]:
+def written(results: Results, plan: Plan, target: Dataset) -> Results:
     """The results, each trace appended to `target` first. Raises KernelkitError."""
     definitions = {task.definition.name: task.definition for task in plan.tasks}
-    for found in results:
-        if isinstance(found, Trace):
-            _write(target, definitions[found.definition], found)
-        yield found
+    with contextlib.closing(results):  # at once: processes stand behind it
+        for found in results:
+            if isinstance(found, Trace):
+                _write(target, definitions[found.definition], found)
+            yield found
 
 
 def _write(target: Dataset, definition: Definition, trace: Trace) -> None:
@@ -135,7 +137,7 @@ class Evaluator:
         """All pairs of one definition; a str where something other than a solution is at fault."""
         return self.definitions([(definition, tasks)])
 
-    def definitions(self, parts: Iterable[tuple[Definition, list[Task]]]) -> Iterator[Trace | str]:
+    def definitions(self, parts: Iterable[tuple[Definition, list[Task]]]) -> Results:
         """All pairs of some definitions, in waves: what is in a wave starts and compiles at once,
         before the first timing, and waits frozen for its turn."""
         for wave in waves(parts):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kernelkit import cli
-from kernelkit.bench.evaluation import VERIFIER_SECONDS, run_plan, written
+from kernelkit.bench.evaluation import VERIFIER_SECONDS, Results, run_plan, written
 from kernelkit.bench.isolation.service import START_SECONDS
 from kernelkit.bench.selection import Plan
 from kernelkit.bench.settings import Settings
@@ -84,7 +84,7 @@ def in_order(plan: Plan, done: list[Found]) -> tuple[list[Trace], list[str]]:
     )
 
 
-def spread(plan: Plan, crew: Crew) -> Iterator[Found]:
+def spread(plan: Plan, crew: Crew) -> Results:
     """Run a plan on several devices; what no device could do is told at the end of its tries."""
     flock = _Flock(crew, Shares(plan, crew.devices, alike=crew.alike))
     try:

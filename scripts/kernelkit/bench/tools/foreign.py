@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from kernelkit import places
@@ -25,7 +25,7 @@ OWN_FOLDERS = ("definitions", "solutions", "workloads", "traces")
 OPTIONS = {"rtol": "rtol", "atol": "atol", "matched_ratio": "required_matched_ratio"}
 
 
-def run(dataset: Dataset, plan: Plan, settings: Settings) -> Iterator[Trace]:
+def run(dataset: Dataset, plan: Plan, settings: Settings) -> Generator[Trace, None, None]:
     """Run every pair.
 
     Raises UsageError for a device that is no GPU, MissingDependencyError without the package,
