@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   python scripts/bench.py --dataset tmp/flashinfer-trace --device cpu
   python scripts/bench.py --dataset DIR --op-types rmsnorm --workloads 2 --resume
+  python scripts/bench.py --dataset DIR --device all
+  python scripts/bench.py --dataset DIR --engine ray --ray-address HOST:6379
   python scripts/bench.py --dataset DIR --solutions mine --baseline theirs --device cuda:0"""
 
 
@@ -40,14 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from kernelkit.bench import device, selection
-    from kernelkit.bench.fleet import in_order, run
+    from kernelkit.bench import fleet, selection
     from kernelkit.bench.tools import profiling
     from kernelkit.dataset.store import Dataset
 
     dataset = Dataset.open(args.dataset)
     target = Dataset.create(args.output) if args.output and not args.dry_run else dataset
-    chosen = [args.device or "cpu"] if args.dry_run else device.choose(args.device)
+    chosen = options.devices_of(args)
     plan = selection.plan(dataset, selection.Filters(
         args.definitions, args.op_types, args.solutions, args.workloads, args.resume, chosen[0],
     ), done_in=target)  # fmt: skip
@@ -55,14 +56,14 @@ def _run(args: argparse.Namespace) -> int:
         cli.say(f"note: {note}")
     for refusal in plan.refused:
         cli.say(f"refused: {refusal}")
-    cli.say(f"{plan.pairs} pairs of solution and workload to run on {', '.join(chosen)}, "
+    cli.say(f"{plan.pairs} pairs of solution and workload to run on {fleet.named(chosen)}, "
             f"{plan.resumed} done before")  # fmt: skip
     if args.dry_run:
         _show_plan(args, plan)
         return EXIT_OK
-    found = run(dataset, plan, options.settings_of(args), chosen, target, args.engine)
+    found = fleet.run(dataset, plan, options.settings_of(args), chosen, target, args.engine)
     done = list(cli.progress(found, what="running", total=plan.pairs))
-    traces, texts = in_order(plan, done)
+    traces, texts = fleet.in_order(plan, done)
     errors = [*plan.refused, *texts]
     profiles = profiling.profile(dataset, plan, traces, chosen[0]) if args.profile else {}
     return _report(args, dataset, target, traces, errors, profiles)

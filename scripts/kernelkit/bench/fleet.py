@@ -58,6 +58,9 @@ def run(
     A trace is appended to `target` before it is yielded; a str tells why there is none. Raises
     what makes the whole run useless: a missing package, a trace that cannot be written.
     """
+    if name == "ray":
+        yield from written(_on_cluster(dataset, plan, settings, devices), plan, target)
+        return
     if len(devices) == 1:
         own = dataclasses.replace(settings, device=devices[0])
         yield from run_plan(dataset, plan, own, target, name)
@@ -68,6 +71,19 @@ def run(
 
     silent = START_SECONDS + SILENT_CALLS * (settings.timeout + VERIFIER_SECONDS)
     yield from written(spread(plan, Crew(devices, open_device, silent)), plan, target)
+
+
+def _on_cluster(dataset: Dataset, plan: Plan, settings: Settings, devices: list[str]) -> Results:
+    from kernelkit.bench.spread.cluster import Cluster, Seat
+
+    shared = Cluster(dataset, settings, devices[0].partition(":")[0])
+    yield from spread(plan, Crew(devices, lambda _: Seat(shared), alike=True))
+
+
+def named(devices: list[str]) -> str:
+    """The devices in a few words."""
+    kind, _, first = devices[0].partition(":")
+    return f"{len(devices)} x {kind} of Ray" if first == "ray0" else ", ".join(devices)
 
 
 def in_order(plan: Plan, done: list[Found]) -> tuple[list[Trace], list[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.cli import fraction, names, not_negative, positive_int, seconds
+from kernelkit.errors import UsageError
 
 if TYPE_CHECKING:
     from kernelkit.bench.settings import Settings
@@ -27,7 +28,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add("--solutions", type=names, metavar="A,B", help="only these solutions")
     add("--workloads", type=workloads, metavar="N|UUID,..",
         help="of each definition, the first N workloads, or those of these uuids")
-    add("--device", help="cpu, cuda, cuda:N, or all GPUs (default: cuda if there is one)")
+    add("--device", help="cpu, cuda, cuda:N, or all: every GPU (default: cuda if there is one)")
     add("--warmup-runs", type=positive_int, default=10, metavar="N",
         help="untimed calls before the timed ones (default: 10)")
     add("--iterations", type=positive_int, default=50, metavar="N",
@@ -45,8 +46,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="of the inputs (default: drawn anew; the trace tells it)")
     add("--baseline", metavar="SOLUTION", help="also show the speedup against this solution")
     add("--cuda-graph", action="store_true", help="time the replay of a CUDA graph of the call")
-    add("--engine", choices=("kernelkit", "flashinfer-bench"), default="kernelkit",
-        help="who evaluates (default: kernelkit)")
+    add("--engine", choices=("kernelkit", "ray", "flashinfer-bench"), default="kernelkit",
+        help="who evaluates: kernelkit here (default), kernelkit on a Ray cluster, or another")
+    add("--ray-address", metavar="HOST:PORT",
+        help="the cluster's (default: RAY_ADDRESS, else that of this host, else a new one here)")
     add("--resume", action="store_true",
         help="skip pairs that have a trace of the same solution and kind of device")
     add("--profile", action="store_true",
@@ -68,3 +71,23 @@ def settings_of(args: argparse.Namespace) -> Settings:
         tolerance={name: value for name, value in asked.items() if value is not None},
         **(seed if args.seed is not None else {}),
     )  # fmt: skip
+
+
+def devices_of(args: argparse.Namespace) -> list[str]:
+    """The devices to use: this machine's, or a Ray cluster's. A dry run looks for none.
+
+    See `device.choose`, `cluster.connect`. Raises UsageError for options that exclude each other.
+    """
+    if args.engine != "ray" and args.ray_address is not None:
+        raise UsageError("--ray-address is for --engine ray", received=args.ray_address)
+    if args.engine == "ray" and args.profile:
+        raise UsageError("--profile needs a GPU of this machine", received="--engine ray")
+    if args.dry_run:
+        return ["cuda" if args.device == "all" else args.device or "cpu"]
+    if args.engine == "ray":
+        from kernelkit.bench.spread import cluster
+
+        return cluster.connect(args.ray_address, args.device)
+    from kernelkit.bench import device
+
+    return device.choose(args.device)
