@@ -74,10 +74,13 @@ def run(
 
 
 def _on_cluster(dataset: Dataset, plan: Plan, settings: Settings, devices: list[str]) -> Results:
-    from kernelkit.bench.spread.cluster import Cluster, Seat
+    from kernelkit.bench.spread import cluster
 
-    shared = Cluster(dataset, settings, devices[0].partition(":")[0])
-    yield from spread(plan, Crew(devices, lambda _: Seat(shared), alike=True))
+    try:
+        shared = cluster.Cluster(dataset, settings, devices[0].partition(":")[0])
+        yield from spread(plan, Crew(devices, lambda _: cluster.Seat(shared), alike=True))
+    finally:
+        cluster.leave()
 
 
 def named(devices: list[str]) -> str:

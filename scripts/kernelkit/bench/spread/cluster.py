@@ -13,6 +13,7 @@ import importlib.util
 import io
 import json
 import random
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from kernelkit.dataset.workload import SafetensorsInput
 from kernelkit.errors import KernelkitError, MissingDependencyError, UsageError
 
 RAY = "pip install 'ray>=2.40,<3'"
+_joined = contextlib.ExitStack()
 LEFT_OUT = {"__pycache__", "commands", "skills", "documents"}  # of the package: no code of ours
 
 
@@ -55,21 +57,28 @@ def connect(address: str | None, asked: str | None) -> list[str]:
 
 
 def _join(address: str | None) -> dict[str, float]:
-    """The cluster's resources."""
+    """The cluster's resources. Until `leave`, what Ray prints goes to standard error."""
     import ray
 
     if (address or "").startswith("ray://"):
         raise UsageError("results cannot be streamed to a Ray client", received=address,
                          next_step="run on a node of the cluster, with HOST:6379")  # fmt: skip
+    _joined.enter_context(contextlib.redirect_stdout(sys.stderr))
+    _joined.callback(ray.shutdown)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR",
-                 ignore_reinit_error=True)  # fmt: skip
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         return ray.cluster_resources()
     except (OSError, RuntimeError, ValueError) as error:
+        leave()
         raise MissingDependencyError(
             "no Ray cluster can be joined", received=f"{address or 'the local one'}: {error}",
             next_step="ray start --head, or another --ray-address",
         ) from None  # fmt: skip
+
+
+def leave() -> None:
+    """Leave the cluster."""
+    _joined.close()
 
 
 class Cluster:

@@ -1,0 +1,143 @@
+"""A real Ray cluster of several nodes on this machine, one of which is killed in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernelkit.bench.isolation.zygote import children
+from kernelkit.bench.spread import cluster, node, parcel
+from kernelkit.bench.spread.shares import Shares
+from kernelkit.dataset.solution import Solution
+from kernelkit.dataset.store import Dataset
+from kernelkit.dataset.trace import Trace
+from kernelkit.dataset.workload import RandomInput, SafetensorsInput, Workload
+from kernelkit.ops import rmsnorm
+
+ROOT = Path(__file__).resolve().parents[3]
+RIGHT = """
+import time
+import torch.nn.functional as F
+
+def run(hidden_states, weight):
+    time.sleep(0.05)  # long enough to be killed in
+    x = F.rms_norm(hidden_states.float(), (hidden_states.shape[-1],), weight.float(), 1e-5)
+    return x.to(hidden_states.dtype)
+"""
+DEFINITIONS, WORKLOADS = 2, 3
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="ray is not installed"
+)
+
+
+@pytest.fixture
+def filled(dataset: Dataset) -> Dataset:
+    """Small definitions, each with workloads and a solution."""
+    for number in range(1, DEFINITIONS + 1):
+        made = rmsnorm.FAMILY.definition(32 * number, 1e-5)
+        inputs = {name: RandomInput() for name in made.inputs}
+        dataset.write_definition(made)
+        dataset.write_workloads(made, [
+            Trace(definition=made.name,
+                  workload=Workload(uuid=f"u{n}", axes={"batch_size": n}, inputs=inputs))
+            for n in range(1, WORKLOADS + 1)
+        ])  # fmt: skip
+        dataset.write_solution(Solution.model_validate({
+            "name": f"s_{made.name}", "definition": made.name, "author": "tests",
+            "spec": {"language": "python", "target_hardware": ["cpu"],
+                     "entry_point": "main.py::run", "destination_passing_style": False},
+            "sources": [{"path": "main.py", "content": RIGHT}],
+        }), made)  # fmt: skip
+    return dataset
+
+
+@pytest.fixture
+def nodes() -> Iterator[Any]:
+    """A head without a processor and two nodes with one each."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        for _ in range(2):
+            made.add_node(num_cpus=1)
+        yield made
+    finally:
+        made.shutdown()
+
+
+def _lines(dataset: Dataset) -> list[Trace]:
+    return [loaded.value for loaded in dataset.load_traces() if loaded.value is not None]
+
+
+def _below(pid: int) -> list[int]:
+    return [one for child in children(pid) for one in (child, *_below(child))]
+
+
+def _busy_node(nodes: Any) -> list[int]:
+    """The processes of a node on which a deputy runs, its raylet first."""
+    for one in nodes.worker_nodes:
+        raylet = one.all_processes["raylet"][0].process.pid
+        found = [raylet, *_below(raylet)]
+        lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found]
+        if any(b"spread.deputy" in line for line in lines):
+            return found
+    raise AssertionError("no node is at work")
+
+
+@needs_ray
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_node_loses_nothing(filled: Dataset, nodes: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    command = [
+        sys.executable, str(ROOT / "scripts" / "bench.py"), "--dataset", str(filled.root),
+        "--engine", "ray", "--ray-address", nodes.address, "--iterations", "2",
+        "--num-trials", "1", "--warmup-runs", "1", "--json",
+    ]  # fmt: skip
+    log = tmp_path / "log"
+    with open(log, "wb") as said:
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)
+        while not _lines(filled) and run.poll() is None:
+            time.sleep(0.05)
+        for pid in _busy_node(nodes):  # at once, as when the power goes
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        out, _ = run.communicate(timeout=100)
+    text = log.read_text(encoding="utf-8")
+    assert run.returncode == 0, text
+    assert "given back by cpu:ray" in text, "no task was lost: the test shows nothing"
+    document = json.loads(out)
+    assert document["errors"] == []
+    told = [(t["definition"], t["workload"]["uuid"]) for t in document["traces"]]
+    names = sorted(path.stem for path in filled.files("definitions", ".json"))
+    asked = [(name, f"u{n}") for name in names for n in range(1, WORKLOADS + 1)]
+    assert told == asked, "in the plan's order"
+    written = Counter((t.definition, t.workload.uuid) for t in _lines(filled))
+    assert written == Counter(asked), "each once"
+    assert {t["evaluation"]["status"] for t in document["traces"]} == {"PASSED"}
+
+
+def test_without_ray(filled: Dataset) -> None:
+    hidden = (
+        "import importlib.util, runpy, sys\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'ray' else find(name, *a)\n"
+        f"sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
+        f"sys.argv = ['bench.py', '--dataset', {str(filled.root)!r}, '--engine', 'ray']\n"
+        f"runpy.run_path({str(ROOT / 'scripts' / 'bench.py')!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert "Ray is not installed" in done.stderr and "pip install 'ray" in done.stderr
+    assert done.stdout == ""
