@@ -42,13 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from kernelkit.bench import fleet, selection
+    from kernelkit.bench import engines, selection
+    from kernelkit.bench.spread.crew import in_order
     from kernelkit.bench.tools import profiling
     from kernelkit.dataset.store import Dataset
 
     dataset = Dataset.open(args.dataset)
     target = Dataset.create(args.output) if args.output and not args.dry_run else dataset
-    chosen = options.devices_of(args)
+    chosen = engines.devices_of(args)
     plan = selection.plan(dataset, selection.Filters(
         args.definitions, args.op_types, args.solutions, args.workloads, args.resume, chosen[0],
     ), done_in=target)  # fmt: skip
@@ -56,14 +57,14 @@ def _run(args: argparse.Namespace) -> int:
         cli.say(f"note: {note}")
     for refusal in plan.refused:
         cli.say(f"refused: {refusal}")
-    cli.say(f"{plan.pairs} pairs of solution and workload to run on {fleet.named(chosen)}, "
+    cli.say(f"{plan.pairs} pairs of solution and workload to run on {engines.named(args, chosen)}, "
             f"{plan.resumed} done before")  # fmt: skip
     if args.dry_run:
         _show_plan(args, plan)
         return EXIT_OK
-    found = fleet.run(dataset, plan, options.settings_of(args), chosen, target, args.engine)
+    found = engines.run(args, dataset, plan, chosen, target)
     done = list(cli.progress(found, what="running", total=plan.pairs))
-    traces, texts = fleet.in_order(plan, done)
+    traces, texts = in_order(plan, done)
     errors = [*plan.refused, *texts]
     profiles = profiling.profile(dataset, plan, traces, chosen[0]) if args.profile else {}
     return _report(args, dataset, target, traces, errors, profiles)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelkit.cli import fraction, names, not_negative, positive_int, seconds
-from kernelkit.errors import UsageError
 
 if TYPE_CHECKING:
     from kernelkit.bench.settings import Settings
@@ -71,23 +70,3 @@ def settings_of(args: argparse.Namespace) -> Settings:
         tolerance={name: value for name, value in asked.items() if value is not None},
         **(seed if args.seed is not None else {}),
     )  # fmt: skip
-
-
-def devices_of(args: argparse.Namespace) -> list[str]:
-    """The devices to use: this machine's, or a Ray cluster's. A dry run looks for none.
-
-    See `device.choose`, `cluster.connect`. Raises UsageError for options that exclude each other.
-    """
-    if args.engine != "ray" and args.ray_address is not None:
-        raise UsageError("--ray-address is for --engine ray", received=args.ray_address)
-    if args.engine == "ray" and args.profile:
-        raise UsageError("--profile needs a GPU of this machine", received="--engine ray")
-    if args.dry_run:
-        return ["cuda" if args.device == "all" else args.device or "cpu"]
-    if args.engine == "ray":
-        from kernelkit.bench.spread import cluster
-
-        return cluster.connect(args.ray_address, args.device)
-    from kernelkit.bench import device
-
-    return device.choose(args.device)

@@ -25,6 +25,7 @@ REPAIRS = {
     "yaml": f"{_PIP} 'pyyaml>=6,<7'",
     "tree_sitter": f"{_PIP} 'tree-sitter>=0.23,<1' 'tree-sitter-typescript>=0.23.2,<1'",
     "pyarrow": f"{_PIP} 'pyarrow>=17,<27'",
+    "ray": f"{_PIP} 'ray>=2.40,<3'",
     "pytest": f"{_PIP} 'pytest>=8,<10'",
     "torch": f"{_PIP} 'torch>=2.8'",
     "torch_gpu": f"{_PIP} --force-reinstall torch (a build for your driver's CUDA, not +cpu)",
@@ -100,6 +101,7 @@ SCRIPTS: dict[str, Needs] = {
         {
             **_LANGUAGES,
             "--engine flashinfer-bench": ("flashinfer_bench", *_GPU),
+            "--engine ray": ("ray",),
             "--profile": ("ncu", *_GPU),
         },
     ),

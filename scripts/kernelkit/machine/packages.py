@@ -61,6 +61,7 @@ PACKAGES = (
     Package("cute_dsl", "cutlass.cute", "nvidia-cutlass-dsl"),
     Package("cupti", "cupti", "cupti-python"),
     Package("pyarrow", "pyarrow", "pyarrow"),
+    Package("ray", "ray", "ray"),
     Package("tvm_ffi", "tvm_ffi", "apache-tvm-ffi"),
     Package("flashinfer_bench", "flashinfer_bench", "flashinfer-bench"),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import importlib.util
 import json
 import os
@@ -18,8 +20,9 @@ from typing import Any
 import pytest
 
 from kernelkit.bench.isolation.zygote import children
+from kernelkit.bench.selection import Filters, plan
+from kernelkit.bench.settings import Settings
 from kernelkit.bench.spread import cluster, node, parcel
-from kernelkit.bench.spread.shares import Shares
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.store import Dataset
 from kernelkit.dataset.trace import Trace
@@ -139,5 +142,128 @@ def test_without_ray(filled: Dataset) -> None:
     )
     done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
-    assert "Ray is not installed" in done.stderr and "pip install 'ray" in done.stderr
+    assert (
+        "Ray is not installed" in done.stderr
+        and "pip install" in done.stderr
+        and "[ray]" in done.stderr
+    )
+    assert done.stdout == ""
+
+
+def _blob(dataset: Dataset) -> str:
+    """The first definition gets a workload with a recorded input; the blob's path."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    made = dataset.find_definition("rmsnorm_h32")
+    path = dataset.blob_folder(made) / "weight.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file({"w": torch.full((32,), 0.5, dtype=torch.bfloat16)}, path)
+    source = SafetensorsInput(path=dataset.relative(path), tensor_key="w")
+    work = Workload(uuid="recorded", axes={"batch_size": 3},
+                    inputs={"hidden_states": RandomInput(), "weight": source})  # fmt: skip
+    dataset.write_workloads(made, [Trace(definition=made.name, workload=work)])
+    return source.path
+
+
+def _order(dataset: Dataset, root: Path, blobs: dict[str, str]) -> dict[str, Any]:
+    settings = Settings(warmup=1, iterations=2, trials=1, max_seconds=1.0, timeout=60.0)
+    asked = plan(dataset, Filters(definitions=["rmsnorm_h32"]))
+    return {
+        "root": str(root), "code": hashlib.sha256(cluster.code_zip()).hexdigest(),
+        "first": {"settings": dataclasses.asdict(settings), "engine": "kernelkit"},
+        "plan": parcel.pack(asked), "blobs": blobs,
+    }  # fmt: skip
+
+
+def test_a_node_without_pack_and_dataset_is_sent_both(
+    filled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    blob = _blob(filled)
+    sha = node.sha256(filled.root / blob)
+    assert sha is not None
+    order = _order(filled, tmp_path / "not there", {blob: sha})
+    sent = {order["code"]: cluster.code_zip()}
+    fetched: list[str] = []
+
+    def fetch(wanted: str) -> bytes | None:
+        fetched.append(wanted)
+        return sent.get(wanted)
+
+    at, absent = map(json.loads, node.work(order, "here", fetch))
+    assert at["at"] == "here" and absent == {"absent": [sha]}
+    sent[sha] = (filled.root / blob).read_bytes()
+    answers = list(map(json.loads, node.work(order, "here", fetch)))
+    _, trace, end = answers if len(answers) == 3 else pytest.fail(str(answers))
+    assert trace["trace"]["evaluation"]["status"] == "PASSED", trace
+    assert trace["trace"]["workload"]["uuid"] == "recorded"
+    assert end == {"end": True}
+    fetched.clear()
+    assert node.dataset(order["root"], order["blobs"], node.cache(), fetch)[0] == []
+    node.folder(node.cache() / f"code-{order['code']}", lambda _: pytest.fail("unpacked twice"))
+    assert fetched == [], "once for a node"
+
+
+def test_a_node_that_sees_the_dataset_uses_it_where_it_is_the_same(
+    filled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    blob = _blob(filled)
+    path = filled.root / blob
+    sha = node.sha256(path)
+    assert sha is not None
+    assert node.dataset(str(filled.root), {blob: sha}, node.cache(), lambda _: None) == (
+        [], filled.root,
+    )  # fmt: skip
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\0")  # another version of the dataset at that path
+    assert node.dataset(str(filled.root), {blob: sha}, node.cache(), lambda _: None)[0] == [sha]
+    missing, root = node.dataset(str(filled.root), {blob: sha}, node.cache(), lambda _: content)
+    assert missing == [] and (root / blob).read_bytes() == content
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    def fail(made: Path) -> None:
+        (made / "half").touch()
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        node.folder(tmp_path / "x", fail)
+    assert list(tmp_path.iterdir()) == []
+    assert node.folder(tmp_path / "x", lambda made: (made / "whole").touch()) == tmp_path / "x"
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["whole"]
+
+
+def test_a_folder_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / f"kernelkit-node-{os.getuid()}").symlink_to(tmp_path)
+    with pytest.raises(PermissionError, match="another user"):
+        node.cache()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--engine", "ray", "--device", "cuda:1"), 2, "Ray chooses the device"),
+        (("--engine", "ray", "--profile"), 2, "--profile needs"),
+        (("--ray-address", "127.0.0.1:1"), 2, "--ray-address is for --engine ray"),
+        pytest.param(("--engine", "ray", "--ray-address", "ray://x:1"), 2, "Ray client",
+                     marks=needs_ray),
+        pytest.param(("--engine", "ray", "--ray-address", "127.0.0.1:1"), 3, "no Ray cluster",
+                     marks=needs_ray),
+    ],
+)  # fmt: skip
+def test_bad_options_are_one_clear_error(
+    filled: Dataset, words: tuple[str, ...], code: int, message: str
+) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "--dataset", str(filled.root)]
+    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
     assert done.stdout == ""

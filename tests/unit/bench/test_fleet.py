@@ -16,7 +16,7 @@ import pytest
 from kernelkit.bench import evaluation, fleet
 from kernelkit.bench.selection import Filters, Plan, Task, plan
 from kernelkit.bench.settings import Settings
-from kernelkit.bench.spread import local, parcel
+from kernelkit.bench.spread import crew, local, parcel
 from kernelkit.bench.spread.local import Deputy
 from kernelkit.bench.spread.shares import LEAST_WORKLOADS, MOST_BLAME, Shares, split
 from kernelkit.dataset.solution import Solution
@@ -128,8 +128,8 @@ def _spread(
     asked: Plan, *acts: Act, **more: float
 ) -> tuple[list[Trace], list[str], list[Pretended]]:
     devices = {f"fake:{number}": Pretended(act) for number, act in enumerate(acts)}
-    crew = fleet.Crew(list(devices), devices.__getitem__, **more)  # type: ignore[arg-type]
-    traces, texts = fleet.in_order(asked, list(fleet.spread(asked, crew)))
+    made = crew.Crew(list(devices), devices.__getitem__, **more)  # type: ignore[arg-type]
+    traces, texts = crew.in_order(asked, list(crew.spread(asked, made)))
     return traces, texts, list(devices.values())
 
 
@@ -143,7 +143,7 @@ def test_a_bad_device_stops_no_other(bad: Act) -> None:
 
 
 def test_a_silent_device_is_given_up_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(crew, "LOOK_SECONDS", 0.05)
     asked = _plan(6, workloads=3)
     traces, texts, devices = _spread(asked, _hangs, _good, silent_seconds=0.3)
     assert _have(traces) == _pairs(asked)
@@ -152,7 +152,7 @@ def test_a_silent_device_is_given_up_and_ended(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_last_device_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(crew, "LOOK_SECONDS", 0.05)
     asked = _plan(2, workloads=2)
     traces, texts, _ = _spread(asked, _hangs, _hangs, silent_seconds=0.2)
     assert len(traces) == 2
@@ -261,7 +261,7 @@ def test_two_real_processes_one_of_them_killed(
         found.append(item)
         if len(found) == 1:
             os.kill(deputies[0].process.pid, signal.SIGKILL)
-    traces, texts = fleet.in_order(asked, found)
+    traces, texts = crew.in_order(asked, found)
     assert texts == []
     assert _have(traces) == _pairs(asked)
     assert all(t.evaluation and t.evaluation.status is Status.PASSED for t in traces)

@@ -71,7 +71,7 @@ def test_every_need_is_probed_and_has_a_repair() -> None:
 
 def test_repairs_pin_what_the_project_pins() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    pins = dict(re.findall(r'^\s*(?:torch = \[|sglang = \[|compat = \[)?"([\w-]+)([=<>][^"]+)"',
+    pins = dict(re.findall(r'^\s*(?:(?:torch|sglang|compat|ray) = \[)?"([\w-]+)([=<>][^"]+)"',
                            project, re.MULTILINE))  # fmt: skip
     distributions = {package.name: package.distribution for package in packages.PACKAGES}
     checked = 0

@@ -12,7 +12,9 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import random
+import socket
 import sys
 import threading
 import zipfile
@@ -21,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from kernelkit import places
+from kernelkit.bench.evaluation import Results, written
 from kernelkit.bench.selection import Plan
 from kernelkit.bench.settings import Settings
 from kernelkit.bench.spread import node
+from kernelkit.bench.spread.crew import Crew, spread
 from kernelkit.bench.spread.local import told
 from kernelkit.bench.spread.parcel import pack
 from kernelkit.dataset.store import Dataset
@@ -31,7 +35,8 @@ from kernelkit.dataset.trace import Trace
 from kernelkit.dataset.workload import SafetensorsInput
 from kernelkit.errors import KernelkitError, MissingDependencyError, UsageError
 
-RAY = "pip install 'ray>=2.40,<3'"
+RAY = "pip install 'kernelkit[ray]', or pip install 'ray>=2.40,<3'"
+REACH_SECONDS = 20.0
 _joined = contextlib.ExitStack()
 LEFT_OUT = {"__pycache__", "commands", "skills", "documents"}  # of the package: no code of ours
 
@@ -66,6 +71,7 @@ def _join(address: str | None) -> dict[str, float]:
     _joined.enter_context(contextlib.redirect_stdout(sys.stderr))
     _joined.callback(ray.shutdown)
     try:
+        _reach(address or os.environ.get("RAY_ADDRESS", ""))
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         return ray.cluster_resources()
     except (OSError, RuntimeError, ValueError) as error:
@@ -76,9 +82,28 @@ def _join(address: str | None) -> dict[str, float]:
         ) from None  # fmt: skip
 
 
+def _reach(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
+
+
 def leave() -> None:
     """Leave the cluster."""
     _joined.close()
+
+
+def run(
+    dataset: Dataset, plan: Plan, settings: Settings, devices: list[str], target: Dataset
+) -> Results:
+    """Run every pair of the plan on the cluster that was joined; see `fleet.run`."""
+    try:
+        shared = Cluster(dataset, settings, devices[0].partition(":")[0])
+        crew = Crew(devices, lambda _: Seat(shared), alike=True)
+        yield from written(spread(plan, crew), plan, target)
+    finally:
+        leave()
 
 
 class Cluster:

@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import IO, Any
 
 from kernelkit.bench.evaluation import engine
@@ -54,7 +55,7 @@ def _serve(
 
     try:
         settings = Settings(**first["settings"])
-        with engine(first["engine"], Dataset(first["dataset"]), settings) as evaluate:
+        with engine(first["engine"], Dataset(Path(first["dataset"])), settings) as evaluate:
             while (plan := plans.get()) is not None:
                 for found in evaluate(unpack(plan)):
                     whole = isinstance(found, Trace)

@@ -151,6 +151,8 @@ def _evaluate(code: Path, lines: list[dict[str, Any]]) -> Iterator[str]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
             process.kill()
+            process.wait()
+            process.stdout.close()
 
 
 def _last_words(log: Any) -> str:
