@@ -154,3 +154,22 @@ def test_the_nursery_holds_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     finally:
         nursery.stop()
     assert b"MY_TOKEN" not in held and b"PATH=" in held
+
+
+@linux
+def test_no_two_processes_share_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "user_for", lambda number, folder: number)
+    one, two = sandbox.Users(), sandbox.Users()
+    try:
+        first = [one.lend(number, tmp_path) for number in range(1, 60)]
+        second = [two.lend(number, tmp_path) for number in range(1, 60)]
+        assert len({*first, *second}) == 2 * 59, "nor of two nurseries"
+        one.take_back(first[1:])
+        later = [one.lend(number, tmp_path) for number in range(60, 120)]
+        assert len({*later, first[0]}) == 61, "the first process still lives"
+        one.close()
+        three = sandbox.Users()
+        assert three.held is not None and three.first != two.first
+        three.close()
+    finally:
+        two.close()

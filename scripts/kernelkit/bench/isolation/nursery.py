@@ -30,6 +30,7 @@ class Nursery:
         self.count = 0
         self.known: set[int] = set()  # the processes that it has made
         self.replacing = threading.Lock()
+        self.users = sandbox.Users()
         self.service = self._start()
 
     def _start(self) -> Service:
@@ -44,7 +45,7 @@ class Nursery:
             self.count += 1
             number = self.count
         folder = self.folder / f"{number:04d}"
-        user = sandbox.user_for(os.getpid() * 7 + number, self.folder)
+        user = self.users.lend(number, self.folder)
         for part in (folder, folder / "tmp", folder / "code", folder / ".cache"):
             part.mkdir()
             if user is not None:
@@ -53,6 +54,9 @@ class Nursery:
         reading, writing = os.pipe()
         try:
             pid = self._fork({**order, "folder": str(folder), "user": user}, other, writing)
+        except ServiceError:
+            self.users.take_back([user])
+            raise
         finally:
             other.close()
             os.close(writing)
@@ -83,3 +87,4 @@ class Nursery:
         with contextlib.suppress(ServiceError):
             self.service.ask("sweep", pids=None)
         self.service.stop()
+        self.users.close()

@@ -164,6 +164,7 @@ def kill_all(processes: list[SolutionProcess]) -> None:
     with contextlib.suppress(ServiceError):
         users = [process.user for process in living if process.user is not None]
         swept = living[0].nursery.service.ask("sweep", pids=[p.pid for p in living], users=users)
+    living[0].nursery.users.take_back([process.user for process in living])
     for process in living:
         process.ended = {**swept, "code": swept["codes"].get(str(process.pid))}
         process.channel.close()

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from kernelkit import places
@@ -19,6 +22,7 @@ SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc", "
                   "/sys", "/dev", "/run/nvidia-persistenced", "/nix/store")  # fmt: skip
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 NOBODY = 61_000  # users from here on are nobody's
+BLOCKS, BLOCK = 62, 64  # of users; a block is one nursery's, and holds more than it has processes
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CPATH",
              "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES",
              "NVIDIA_DRIVER_CAPABILITIES", "TRITON_INTERPRET", "TORCH_CUDA_ARCH_LIST",
@@ -56,14 +60,61 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def user_for(number: int, folder: Path) -> int | None:
-    """A user id for a solution's process in `folder`: only root can give one, and only where the
-    folder and the libraries of this environment can be reached by others."""
+    """The user of that number, for a process in `folder`: only root can give one, and only where
+    the folder and the libraries of this environment can be reached by others."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return None
     folders = {folder, Path(sys.prefix), Path(sys.base_prefix), *map(Path, sys.path)}
     if not all(_open_to_all(folder) for folder in folders if folder.is_dir()):
         return None
-    return NOBODY + number % 4000
+    return NOBODY + number
+
+
+class Users:
+    """Users of one nursery's own, each for one process at a time: all processes of a user are
+    killed with it, so that no other, of any nursery of this machine, may have the same."""
+
+    def __init__(self) -> None:
+        self.held: socket.socket | None = None
+        self.first = os.getpid() * 7 % (BLOCKS * BLOCK - BLOCK)  # where none can be reserved
+        self.lent: set[int] = set()
+        self.lock = threading.Lock()
+        for block in range(BLOCKS):
+            if (held := _reserve(f"kernelkit-users-{block}")) is not None:
+                self.held, self.first = held, block * BLOCK
+                return
+
+    def lend(self, number: int, folder: Path) -> int | None:
+        """A user for the process of that number; see `user_for`."""
+        with self.lock:
+            for step in range(BLOCK):
+                user = user_for(self.first + (number + step) % BLOCK, folder)
+                if user is None or user not in self.lent:
+                    break
+            if user is not None:
+                self.lent.add(user)
+            return user
+
+    def take_back(self, users: Iterable[int | None]) -> None:
+        """Their processes have ended."""
+        with self.lock:
+            self.lent.difference_update(users)
+
+    def close(self) -> None:
+        """Let another nursery have them."""
+        if self.held is not None:
+            self.held.close()
+
+
+def _reserve(name: str) -> socket.socket | None:
+    """A name that one process of the machine holds at a time, up to its end; None: taken."""
+    held = socket.socket(socket.AF_UNIX)
+    try:
+        held.bind(f"\0{name}")
+    except OSError:  # taken, or a system without such names
+        held.close()
+        return None
+    return held
 
 
 def _open_to_all(folder: Path) -> bool:
