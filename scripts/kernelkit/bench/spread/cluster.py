@@ -74,7 +74,7 @@ def _join(address: str | None) -> dict[str, float]:
         _reach(address or os.environ.get("RAY_ADDRESS", ""))
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         return ray.cluster_resources()
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         leave()
         raise MissingDependencyError(
             "no Ray cluster can be joined", received=f"{address or 'the local one'}: {error}",
