@@ -57,6 +57,10 @@ def test_a_users_tolerance_widens_the_sums() -> None:
     assert (wider.row_error, wider.gain_error) == (pytest.approx(0.03), pytest.approx(0.02))
     stricter = rules.changed(found, {"rtol": 1e-3, "matched_ratio": 0.9})
     assert (stricter.row_error, stricter.matched_ratio) == (0.015, 0.9)
+    assert rules.changed(found, {"matched_ratio": 0.9}).row_error == 0.015
+    # Nothing is how many times as wide as no absolute tolerance at all.
+    given = rules.changed(Tolerance(0.0, 5e-2, row_error=0.015), {"atol": 1e-3})
+    assert (given.atol, given.row_error) == (1e-3, 0.015)
 
 
 def test_form_comes_before_every_rule() -> None:
@@ -117,6 +121,14 @@ def test_rows_whose_routing_is_a_tie_are_not_compared() -> None:
     assert _judge(definition, got, want, **inputs).status is not PASSED
     got[1], got[0] = 0.0, -want[0]
     assert _judge(definition, got, want, **inputs).status is not PASSED
+
+
+def test_nothing_is_said_of_ties_where_there_are_none() -> None:
+    definition, inputs = _experts()
+    inputs["routing_logits"] = inputs["routing_logits"][::2].contiguous()
+    want = torch.randn(4, 32).bfloat16()
+    verdict = _judge(definition, want.clone(), want, **inputs)
+    assert verdict.status is PASSED and not verdict.message
 
 
 def test_inputs_that_are_all_ties_hide_nothing() -> None:

@@ -57,7 +57,7 @@ class Verdict:
     max_rel: float = 0.0
     matched_ratio: float = 1.0
     message: str = ""
-    outputs: dict[str, OutputError] = field(default_factory=dict, hash=False)
+    outputs: dict[str, OutputError] = field(default_factory=dict)
 
 
 def compare(got: Tensors, want: Tensors, tolerance: Tolerance) -> Verdict:

@@ -42,8 +42,9 @@ def changed(base: Tolerance, options: Mapping[str, float | None]) -> Tolerance:
     if not chosen:
         return base
     wider = [chosen[n] / vars(base)[n] for n in ("atol", "rtol") if n in chosen and vars(base)[n]]
+    factor = max([1.0, *wider])
     limits = {
-        name: vars(base)[name] * max(1.0, *wider, 1.0)
+        name: vars(base)[name] * factor
         for name in ("of_rms", "row_error", "gain_error")
         if vars(base)[name] is not None
     }
