@@ -60,27 +60,25 @@ class Errors:
 
 
 def width_of(tensor: torch.Tensor) -> int:
-    """Elements of a row."""
+    """Elements of a row, of a tensor that is not empty. A chunk holds at least one row."""
     width = 1
     for size in reversed(tensor.shape):
         if width >= ROW:
             break
         width *= size
-    return max(1, min(width, DEVICE_CHUNK if tensor.is_cuda else CPU_CHUNK))
+    return min(width, DEVICE_CHUNK if tensor.is_cuda else CPU_CHUNK)
 
 
 def chunks(got: torch.Tensor, want: torch.Tensor, width: int) -> Iterator[tuple[int, Pair]]:
-    """(flat index of the first element, pieces [rows, width]); a rest is a row of its own."""
+    """(flat index of the first element, pieces [rows, width]). Where a row is cut because it is
+    wider than a chunk, its rest is a row of its own."""
     limit = DEVICE_CHUNK if want.is_cuda else CPU_CHUNK
-    step = max(1, limit // width) * width
+    step = limit // width * width
     flat_got, flat_want = got.reshape(-1), want.reshape(-1)
     for start in range(0, want.numel(), step):
-        pair = flat_got[start : start + step], flat_want[start : start + step]
-        whole = len(pair[0]) // width * width
-        if whole:
-            yield start, (pair[0][:whole].view(-1, width), pair[1][:whole].view(-1, width))
-        if whole < len(pair[0]):
-            yield start + whole, (pair[0][None, whole:], pair[1][None, whole:])
+        mine, theirs = flat_got[start : start + step], flat_want[start : start + step]
+        shape = (-1, min(width, len(theirs)))
+        yield start, (mine.view(shape), theirs.view(shape))
 
 
 def survey(got: torch.Tensor, want: torch.Tensor, dtype: torch.dtype) -> Survey:
@@ -88,7 +86,7 @@ def survey(got: torch.Tensor, want: torch.Tensor, dtype: torch.dtype) -> Survey:
     may come out infinite."""
     bounds = _table(got, want, lambda have, wanted: (*wanted.aminmax(), *have.aminmax()), dtype)
     lows, highs = bounds[:, [0, 2]].amin(dim=0), bounds[:, [1, 3]].amax(dim=0)
-    low, got_low, high, got_high, energy = [*lows.tolist(), *highs.tolist(), 0.0]
+    low, got_low, high, got_high = [*lows.tolist(), *highs.tolist()]
     if all(map(math.isfinite, (low, high, got_low, got_high))):
         energy = _table(got, want, lambda _, wanted: (_dot(wanted, wanted),), dtype).sum().item()
         rms = math.sqrt(energy / want.numel())
@@ -144,7 +142,7 @@ def measure(got: torch.Tensor, want: torch.Tensor, tolerance: Tolerance, seen: S
     wrong, stray, dot, energy, squares = table[:, [0, 1, 6, 7, 8]].sum(dim=0).tolist()
     max_abs, max_rel, row_error = table[:, [2, 3, 4]].amax(dim=0).tolist()
     chunk, row = int(worst), int(table[worst, 5])
-    gain, noise = gain_of(dot, energy, squares, max(1, want.numel() // width))
+    gain, noise = gain_of(dot, energy, squares, want.numel() // width)
     return Errors(
         wrong=int(wrong),
         stray=int(stray),
@@ -204,7 +202,7 @@ def _chunk(
     if stray is not None:
         finite = have.isfinite() & wanted.isfinite()
         have, wanted = have.where(finite, 0.0), wanted.where(finite, 0.0)
-    rows = error.square().sum(dim=1) / energy[:, 0].clamp(min=torch.finfo(error.dtype).tiny)
+    rows = error.square().sum(dim=1) / energy.flatten().clamp(min=torch.finfo(error.dtype).tiny)
     row_error, row = rows.max(dim=0)
     numbers = (
         wrong.count_nonzero(),
