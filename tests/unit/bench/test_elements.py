@@ -41,8 +41,10 @@ def _odd(count: int = 3 * CPU_CHUNK) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_row_has_sixteen_elements_at_least() -> None:
     shapes = {(5, 16): 16, (5, 15): 75, (5, 17): 17, (4, 3, 5): 60, (3, 4, 4): 16, (): 1, (3,): 3}
-    assert {shape: width_of(torch.zeros(shape)) for shape in shapes} == shapes
-    assert width_of(torch.zeros(2, (1 << 17) + 5)) == 1 << 17
+    assert {shape: width_of(shape, False) for shape in shapes} == shapes
+    assert width_of((2, (1 << 17) + 5), False) == 1 << 17
+    assert width_of((2, (1 << 17) + 5), True) == (1 << 17) + 5
+    assert width_of((2, (1 << 24) + 5), True) == 1 << 24
 
 
 def test_the_survey_of_finite_values() -> None:

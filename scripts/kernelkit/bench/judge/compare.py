@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kernelkit.bench.judge.elements import (
-    CPU_CHUNK,
-    DEVICE_CHUNK,
     ROW,
     Errors,
     Survey,
+    chunk_size,
     measure,
     survey,
 )
@@ -175,7 +174,7 @@ def _exact(name: str, got: torch.Tensor, want: torch.Tensor, least: float) -> Ve
     """Integers and booleans."""
     import torch
 
-    size = DEVICE_CHUNK if want.is_cuda else CPU_CHUNK
+    size = chunk_size(want.is_cuda)
     pairs = zip(got.view(-1).split(size), want.view(-1).split(size), strict=True)
     rows = []
     for have, wanted in pairs:

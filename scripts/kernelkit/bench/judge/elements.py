@@ -7,7 +7,7 @@ Chunks are float32 (float64 where the values ask for it), never a copy of the wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,21 +59,25 @@ class Errors:
     first: int  # flat index of the first wrong element; -1 where there is none
 
 
-def width_of(tensor: torch.Tensor) -> int:
+def chunk_size(is_cuda: bool) -> int:
+    """Elements that are looked at together. Sums are the same for each size."""
+    return DEVICE_CHUNK if is_cuda else CPU_CHUNK
+
+
+def width_of(shape: Sequence[int], is_cuda: bool) -> int:
     """Elements of a row, of a tensor that is not empty. A chunk holds at least one row."""
     width = 1
-    for size in reversed(tensor.shape):
+    for size in reversed(shape):
         if width >= ROW:
             break
         width *= size
-    return min(width, DEVICE_CHUNK if tensor.is_cuda else CPU_CHUNK)
+    return min(width, chunk_size(is_cuda))
 
 
 def chunks(got: torch.Tensor, want: torch.Tensor, width: int) -> Iterator[tuple[int, Pair]]:
     """(flat index of the first element, pieces [rows, width]). Where a row is cut because it is
     wider than a chunk, its rest is a row of its own."""
-    limit = DEVICE_CHUNK if want.is_cuda else CPU_CHUNK
-    step = limit // width * width
+    step = chunk_size(want.is_cuda) // width * width
     flat_got, flat_want = got.reshape(-1), want.reshape(-1)
     for start in range(0, want.numel(), step):
         mine, theirs = flat_got[start : start + step], flat_want[start : start + step]
@@ -133,7 +137,7 @@ def measure(got: torch.Tensor, want: torch.Tensor, tolerance: Tolerance, seen: S
 
     wide = max(abs(x) for x in (seen.low, seen.high, seen.got_low, seen.got_high)) > 1e15
     dtype = torch.float64 if wide or want.dtype == torch.float64 else torch.float32
-    width, rows, starts = width_of(want), [], []
+    width, rows, starts = width_of(want.shape, want.is_cuda), [], []
     for start, (have, wanted) in chunks(got, want, width):
         starts.append(start)
         rows.append(_chunk(have.to(dtype), wanted.to(dtype), tolerance, seen, want.dtype))
@@ -222,7 +226,7 @@ def _first(
     got: torch.Tensor, want: torch.Tensor, tolerance: Tolerance, seen: Survey, dtype: torch.dtype
 ) -> int:
     """Flat index of the first wrong element."""
-    for start, (have, wanted) in chunks(got, want, width_of(want)):
+    for start, (have, wanted) in chunks(got, want, width_of(want.shape, want.is_cuda)):
         wrong = _wrong(have.to(dtype), wanted.to(dtype), tolerance, seen, want.dtype)[0].view(-1)
         place = int(wrong.byte().argmax())
         if bool(wrong[place]):

@@ -76,13 +76,13 @@ class Judge:
         return set(lot.got) == set(lot.want) and all(
             lot.got[n].shape == w.shape and lot.got[n].dtype == w.dtype and table.fits(w)
             for n, w in lot.want.items()
-            if w[0].numel()
+            if w.shape[1:].numel()
         )
 
     def _table(self, lot: Lot, name: str) -> torch.Tensor:
         """The table of an output; empty where it has no elements."""
         want = lot.want[name]
-        if not want[0].numel():
+        if not want.shape[1:].numel():
             return want.new_zeros((0,)).double()
         got, want = some(lot.got[name], lot.full), some(want, lot.full)
         return table.tabulate(got, want, self._tolerance(name), odd=name in self.odd)
@@ -94,7 +94,7 @@ class Judge:
         device = next(iter(lot.got.values())).device
         away = torch.zeros(len(lot.distance), dtype=torch.bool, device=device)
         for name, want in lot.want.items() if not self.tolerance.samples else ():
-            if want[0].numel():
+            if want.shape[1:].numel():
                 away |= table.far(some(lot.got[name], lot.distance), some(want, lot.distance))
         return away
 
@@ -124,7 +124,7 @@ class Judge:
     def _odd_errors(self, lot: Lot, left: list[int]) -> dict[int, dict[str, OutputError]]:
         """Once more with NaN and infinities apart, where that was not done: a second wait."""
         names = {n for n, w in lot.want.items() if w.dtype.is_floating_point} - self.odd
-        names = {n for n in names if lot.want[n][0].numel() and _infinite(lot.want[n], left)}
+        names = {n for n in names if _infinite(lot.want[n], left)}
         if not names:
             return {}
         self.odd |= names
@@ -153,9 +153,9 @@ def _passed(errors: dict[str, OutputError]) -> Verdict:
     values = list(errors.values())
     return Verdict(
         Status.PASSED,
-        max((e.max_abs for e in values), default=0.0),
-        max((e.max_rel for e in values), default=0.0),
-        min((e.matched_ratio for e in values), default=1.0),
+        max(e.max_abs for e in values),
+        max(e.max_rel for e in values),
+        min(e.matched_ratio for e in values),
         outputs=errors,
     )
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench.judge.compare import OutputError, faults_of
 from kernelkit.bench.judge.elements import (
-    CPU_CHUNK,
-    DEVICE_CHUNK,
     FLOOR,
     TINY,
     Errors,
     Survey,
+    chunk_size,
     gain_of,
     width_of,
 )
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     import torch
 
 COLUMNS = (
-    "low", "high", "got_low", "got_high", "energy_all", "want_nan", "want_infinite", "got_odd",
-    "wrong", "stray", "max_abs", "max_rel", "row_error", "dot", "energy", "squares",
+    "low", "high", "got_low", "got_high", "want_nan", "want_infinite", "got_odd", "wrong",
+    "stray", "max_abs", "max_rel", "row_error", "dot", "energy", "squares",
 )  # fmt: skip
 MOST_CHUNKS = 4  # of a single call: larger ones are looked at piece by piece
 FAR = 0.25  # of the norm, or of the integers: such a call was not done
@@ -37,9 +36,11 @@ WIDE = 1e15  # squares of larger values leave float32
 
 
 def fits(want: torch.Tensor) -> bool:
-    """Whether a call's output is small enough to be taken whole."""
-    elements = want[0].numel()
-    return 0 < elements <= (MOST_CHUNKS * DEVICE_CHUNK if want.is_cuda else CPU_CHUNK)
+    """Whether a call's output is small enough to be taken whole, and of whole rows: a row that is
+    wider than a chunk is cut, and may have a rest."""
+    elements = want.shape[1:].numel()
+    most = chunk_size(want.is_cuda) * (MOST_CHUNKS if want.is_cuda else 1)
+    return 0 < elements <= most and elements % width_of(want.shape[1:], want.is_cuda) == 0
 
 
 def tabulate(
@@ -51,8 +52,7 @@ def tabulate(
 
     if not want.dtype.is_floating_point:
         return _exact(got, want)
-    limit = DEVICE_CHUNK if want.is_cuda else CPU_CHUNK
-    step = max(1, limit // want[0].numel())
+    step = max(1, chunk_size(want.is_cuda) // want.shape[1:].numel())
     parts = [
         _sums(have, wanted, tolerance, odd)
         for have, wanted in zip(got.split(step), want.split(step), strict=True)
@@ -64,35 +64,34 @@ def _sums(got: torch.Tensor, want: torch.Tensor, tolerance: Tolerance, odd: bool
     """The rows of a few calls; see `elements._chunk`, whose formulas these are."""
     import torch
 
-    kind, width, calls = want.dtype, width_of(want[0]), len(want)
+    kind, calls = want.dtype, len(want)
+    width = width_of(want.shape[1:], want.is_cuda)
     dtype = torch.float64 if kind == torch.float64 else torch.float32
     have = got.reshape(calls, -1, width).to(dtype)
     wanted = want.reshape(calls, -1, width).to(dtype)
     if odd:
-        have, wanted, error, counts, bounds, known, strays = _apart(have, wanted)
+        have, wanted, error, counts, bounds = _apart(have, wanted)
     else:
-        error, strays = (have - wanted).abs_(), None
-        counts, bounds, known = [wanted.new_zeros(calls)] * 4, _bounds(wanted, have), wanted
+        error = (have - wanted).abs_()
+        counts, bounds = [wanted.new_zeros(calls)] * 4, _bounds(wanted, have)
     magnitude = wanted.abs()
     energies = magnitude.square().sum(-1)
     energy = energies.sum(1)
-    all_energy = known.square().sum((1, 2)) if odd else energy
-    # Squares: of the least norm that a row is taken to have, by the root mean square of all.
-    finite = want[0].numel() - counts[0] - counts[1] if odd else want[0].numel()
+    # Squares: of the least norm that a row is taken to have, by the root mean square of all. A
+    # call with a NaN of want or a stray has other sums here: it is not settled by them.
+    finite = want.shape[1:].numel() - counts[1]
     step = torch.finfo(kind).smallest_normal * torch.finfo(kind).eps
-    floor = (all_energy * (FLOOR**2 * width) / finite).clamp_(min=step**2 * width)
+    floor = (energy * (FLOOR**2 * width) / finite).clamp_(min=step**2 * width)
     scale = torch.maximum(energies, floor[:, None])
     limit: torch.Tensor | float = tolerance.atol
     if tolerance.of_rms is not None:
         rms = (scale * (tolerance.of_rms**2 / width)).sqrt_()
         limit = rms.clamp_(max=tolerance.atol).add_(step)[:, :, None]
     wrong = error > magnitude * tolerance.rtol + limit
-    if strays is not None:
-        wrong |= strays
     squares = error.square().sum(-1)
     rows = squares / scale.clamp_(min=torch.finfo(dtype).tiny)
     numbers = (
-        *bounds, all_energy, *counts[:3], wrong.sum((1, 2), dtype=dtype), counts[3],
+        *bounds, *counts[:3], wrong.sum((1, 2), dtype=dtype), counts[3],
         error.amax((1, 2)), error.div_(magnitude.add_(TINY)).amax((1, 2)), rows.amax(1),
         (have * wanted).sum((1, 2)), energy, squares.sum(1),
     )  # fmt: skip
@@ -101,16 +100,15 @@ def _sums(got: torch.Tensor, want: torch.Tensor, tolerance: Tolerance, odd: bool
 
 def _apart(have: torch.Tensor, wanted: torch.Tensor) -> tuple[Any, ...]:
     """Both with zeros where one is not finite, their error; how many NaN and infinities want has,
-    odd elements got, and strays there are; bounds; the finite elements of want; the strays."""
+    odd elements got, and strays there are; bounds."""
     finite, sound = wanted.isfinite(), have.isfinite()
     both = finite & sound
     strays = ~both & (have != wanted)
     masks = (wanted.isnan(), wanted.isinf(), ~sound, strays)
     counts = [mask.sum((1, 2), dtype=wanted.dtype) for mask in masks]
-    known = wanted.where(finite, 0.0)
-    bounds = _bounds(known, have.where(sound, 0.0))
+    bounds = _bounds(wanted.where(finite, 0.0), have.where(sound, 0.0))
     error = (have - wanted).abs_().where(both, 0.0)
-    return have.where(both, 0.0), wanted.where(both, 0.0), error, counts, bounds, known, strays
+    return have.where(both, 0.0), wanted.where(both, 0.0), error, counts, bounds
 
 
 def _bounds(wanted: torch.Tensor, have: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -156,13 +154,12 @@ def settle(row: list[float], want: torch.Tensor, tolerance: Tolerance) -> Output
         return found if ratio >= tolerance.matched_ratio else None
     if value["want_nan"] or max(map(abs, row[:4])) > WIDE:
         return None
-    rms = math.sqrt(value["energy_all"] / max(1.0, count - value["want_infinite"]))
-    seen = Survey(
-        0, int(value["want_infinite"]), int(value["got_odd"]), rms, value["low"], value["high"],
+    seen = Survey(  # its root mean square is not asked for: the row's sums hold it already
+        0, int(value["want_infinite"]), int(value["got_odd"]), 0.0, value["low"], value["high"],
         value["got_low"], value["got_high"],
     )  # fmt: skip
     gain, noise = gain_of(
-        value["dot"], value["energy"], value["squares"], max(1, count // width_of(want))
+        value["dot"], value["energy"], value["squares"], count // width_of(want.shape, want.is_cuda)
     )
     errors = Errors(
         wrong=int(value["wrong"]), stray=int(value["stray"]), max_abs=value["max_abs"],
