@@ -96,7 +96,7 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
         yield _with(node, attr=OTHER_NAME[node.attr])
     elif isinstance(node, ast.keyword) and node.arg in ("min", "max"):
         yield _with(node, arg=OTHER_NAME[node.arg])
-    elif isinstance(node, ast.Return) and node.value and ast.unparse(node.value) != "None":
+    elif isinstance(node, ast.Return) and node.value and not _falsy(node.value):
         yield _with(node, value=ast.Constant(None))
     if isinstance(node, CONDITIONED) and not isinstance(node.test, (ast.Compare, ast.UnaryOp)):
         yield _with(node, test=ast.UnaryOp(ast.Not(), node.test))
@@ -115,6 +115,11 @@ def _values(value: object) -> list[object]:
     return [value * 2, value / 2] if isinstance(value, float) and value else (
         [1.0] if isinstance(value, float) else []
     )  # fmt: skip
+
+
+def _falsy(node: ast.AST) -> bool:
+    """Whether None in its place would mean the same."""
+    return isinstance(node, ast.Constant) and node.value in (None, False)
 
 
 def _with(node: ast.AST, **fields: object) -> ast.AST:

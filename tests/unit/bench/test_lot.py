@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,11 @@ torch = pytest.importorskip("torch")
 
 from kernelkit.bench.judge import rules, table  # noqa: E402
 from kernelkit.bench.judge.compare import BadReferenceError  # noqa: E402
-from kernelkit.bench.judge.lot import Found, Judge, Lot  # noqa: E402
+from kernelkit.bench.judge.lot import Found, Judge, Lot, some  # noqa: E402
 from kernelkit.bench.judge.table import FAR  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.dataset.trace import Status  # noqa: E402
-from kernelkit.ops import gqa_paged, rmsnorm, sampling  # noqa: E402
+from kernelkit.ops import dsa_paged, gqa_paged, rmsnorm, sampling  # noqa: E402
 from kernelkit.ops.base import Tolerance, generator  # noqa: E402
 
 CALLS, ROWS, WIDTH, BAD = 12, 16, 64, 7
@@ -248,3 +249,104 @@ def test_what_was_asked_besides_comes_with_it() -> None:
     judge = Judge(NORM, rules.tolerance(NORM))
     lot = Lot(want, want, lambda number: {}, ALL, [])
     assert judge.judge(lot, torch.tensor([True, False])).besides == [1.0, 0.0]
+
+
+def test_no_call_need_be_judged_in_full() -> None:
+    want = _want()
+    got = _near(want)
+    found = _judged(got, want, full=[], distance=ALL)
+    assert (found.verdict.status, found.refused) == (Status.PASSED, None)
+    assert (found.verdict.max_abs, found.verdict.matched_ratio) == (0.0, 1.0)
+    got["output"][BAD] = 0.0
+    assert _judged(got, want, full=[], distance=ALL).refused == BAD
+    assert _judged(got, want, full=[], distance=[0, 1]).refused is None
+
+
+def test_an_output_without_elements_is_far_from_nothing() -> None:
+    want = {"output": torch.zeros(CALLS, 0, WIDTH).bfloat16()}
+    assert _judged(want, want, full=[], distance=ALL).verdict.status is Status.PASSED
+    one = {"output": torch.ones(CALLS, 1)}
+    other = {"output": torch.full((CALLS, 1), 3.0)}
+    assert _judged(other, one, full=[], distance=ALL).refused == 0
+
+
+@pytest.mark.parametrize("change", ["another output", "one of another type", "another shape"])
+def test_every_part_of_the_form_counts(change: str) -> None:
+    want = _want(DECODE)
+    got = {name: value.clone() for name, value in want.items()}
+    if change == "another output":
+        got["extra"] = got["lse"]
+    elif change == "one of another type":
+        got["lse"] = got["lse"].double()
+    else:
+        got["lse"] = got["lse"].flatten(1)
+    found = _judged(got, want, DECODE)
+    expected = "INCORRECT_DTYPE" if change == "one of another type" else "INCORRECT_SHAPE"
+    assert (found.verdict.status.value, found.refused) == (expected, 0)
+
+
+def test_the_worst_of_all_outputs_is_reported() -> None:
+    want = {"a": torch.ones(CALLS, 32) * 4, "b": torch.arange(CALLS * 4).view(CALLS, 4)}
+    got = {name: value.clone() for name, value in want.items()}
+    got["a"][2, 3], got["b"][5, 1] = 4.125, 20
+    lenient = Tolerance(1e-2, 1e-2, matched_ratio=0.7, of_rms=None)
+    found = Judge(NORM, lenient).judge(Lot(got, want, lambda n: {}, ALL, []), NONE)
+    assert found.verdict.status is Status.PASSED and found.refused is None
+    assert (found.verdict.max_abs, found.verdict.matched_ratio) == (1.0, 0.75)
+    assert found.verdict.max_rel == pytest.approx(1 / 21)
+    assert found.verdict.outputs["a"].max_abs == 0.125
+
+
+def test_four_refused_calls_are_enough() -> None:
+    """The error of a call grows with its number: that of the fourth refused one is the largest."""
+    want = _want()
+    got = {"output": want["output"].clone()}
+    for number in ALL[2:]:
+        got["output"][number, 0, 0] += 64.0 * number
+    found = _judged(got, want)
+    assert found.refused == 2
+    assert found.verdict.max_abs == pytest.approx(64.0 * 5, rel=0.02)
+
+
+def test_a_large_call_is_judged_by_itself() -> None:
+    """Its row is cut, and has a rest."""
+    want = {"output": torch.ones(2, (1 << 17) + 5)}
+    got = {"output": want["output"].clone()}
+    judge = Judge(NORM, Tolerance(1e-3, 1e-3))
+    lot = Lot(got, want, lambda number: {}, [0, 1], [])
+    assert judge.judge(lot, NONE).verdict.status is Status.PASSED
+    got["output"][1, -1] = 2.0
+    assert judge.judge(lot, NONE).refused == 1
+
+
+def test_draws_have_no_errors() -> None:
+    definition = sampling.FAMILY.definition("top_p", 32)
+    inputs = sampling.FAMILY.make_inputs(definition, {"batch_size": 4}, 1)
+    want = {name: inputs["probs"].argmax(-1).repeat(3, 1) for name in definition.outputs}
+    judge = Judge(definition, rules.tolerance(definition))
+    assert judge.judge(Lot(want, want, lambda n: inputs, [0, 1, 2], []), NONE).verdict.outputs == {}
+
+
+def test_an_indexers_calls_are_judged_by_their_scores() -> None:
+    """One index of 64 that is no slot is within the share that may differ, and still refused."""
+    op = dsa_paged.FAMILY
+    definition = op.indexer(4, 32, 64)
+    inputs = op.make_inputs(definition, {"batch_size": 2, "num_pages": 9, "max_num_pages": 2}, 1)
+    namespace: dict[str, Any] = {}
+    exec(definition.reference, namespace)
+    (indices,) = namespace["run"](*inputs.values())
+    want = {"topk_indices": torch.stack([indices, indices])}
+    got = {"topk_indices": want["topk_indices"].flip(2).contiguous()}
+    judge = Judge(definition, rules.tolerance(definition))
+    lot = Lot(got, want, lambda number: inputs, [0, 1], [])
+    assert judge.judge(lot, NONE).refused is None
+    got["topk_indices"][1] = want["topk_indices"][1]
+    got["topk_indices"][1, 0, 0] = 64 * 9 - 1 if 64 * 9 - 1 not in indices[0].tolist() else 0
+    assert judge.judge(lot, NONE).refused == 1
+
+
+def test_some_of_the_calls() -> None:
+    stacked = torch.arange(6.0).view(3, 2)
+    assert some(stacked, [0, 1, 2]) is stacked
+    assert some(stacked, [2, 0]).tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert some(stacked, []).shape == (0, 2)

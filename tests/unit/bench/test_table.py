@@ -198,3 +198,15 @@ def test_integers_are_far_where_more_than_a_quarter_differs() -> None:
     got = want.clone()
     got[1, 0, :2], got[2, 1, :3] = 7, 1
     assert table.far(got, want).tolist() == [False, False, True]
+
+
+def test_the_least_scale_of_a_row_is_by_the_finite_elements() -> None:
+    """Half of the elements are infinite in both, a row is nothing but the others' roundings."""
+    want = torch.ones(2, 16, 32)
+    want[:, 8:] = -math.inf
+    want[:, 4] = 0.0
+    got = want.clone()
+    got[:, 4] = 0.01
+    rows = table.tabulate(got, want, TOLERANCES[1], odd=True)
+    row_error = rows[:, table.COLUMNS.index("row_error")].sqrt()
+    assert row_error.tolist() == pytest.approx([0.01 * 16 * math.sqrt(8 / 7)] * 2, rel=1e-5)
