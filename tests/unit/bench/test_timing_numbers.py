@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_the_interval_of_a_median_by_its_places(count: int, low: int, high: int)
 
 
 def test_what_trials_share_is_half_their_range() -> None:
-    assert timing._between([]) == timing._between([2.0]) == 0.0
+    assert timing._between([2.0]) == 0.0
     assert timing._between([2.0, 3.0]) == pytest.approx(0.5 / 2.5)
     assert timing._between([2.0, 6.0, 3.0]) == pytest.approx(2.0 / 3.0)
 
@@ -141,6 +142,46 @@ def test_nothing_is_flushed_on_a_cpu() -> None:
     flusher = Flusher("cpu")
     flusher.flush()
     assert flusher.buffer is None
+
+
+def test_a_gpu_s_cache_is_overwritten_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    made = []
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(L2_cache_size=50)
+    )
+    monkeypatch.setattr(torch, "empty", lambda size, **facts: made.append((size, facts)))
+    Flusher("cuda:1")
+    assert made == [(100, {"dtype": torch.uint8, "device": "cuda:1"})]
+
+
+def test_a_gpu_sample_is_the_call_alone_between_its_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    happened: list[str] = []
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            happened.append("event")
+
+        def elapsed_time(self, end: Event) -> float:
+            assert end is not self
+            return 7.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: happened.append("wait"))
+    flusher = SimpleNamespace(flush=lambda: happened.append("flush"))
+    sample = timing.cuda_sampler(lambda: happened.append("call"), flusher)  # type: ignore[arg-type]
+    assert sample() == 7.0
+    assert happened == ["flush", "event", "call", "event", "wait"]
+
+
+def test_a_microsecond_is_the_least_of_a_host_s_clock() -> None:
+    assert timing.CLOCK_MS == 0.001
 
 
 def test_a_flush_writes_the_whole_buffer_anew() -> None:

@@ -54,13 +54,15 @@ class Timing:
 def summarize(trials: list[list[float]], method: str, **facts: Any) -> Timing:
     """The timing of samples in milliseconds, trial by trial."""
     samples = sorted(sample for trial in trials for sample in trial)
-    tenths = statistics.quantiles(samples, n=10, method="inclusive") if len(samples) > 1 else None
+    tenths = samples * 9  # of a single one
+    if len(samples) > 1:
+        tenths = statistics.quantiles(samples, n=10, method="inclusive")
     medians = [statistics.median(trial) for trial in trials if trial]
     return Timing(
         method=method,
         median_ms=statistics.median(samples),
-        p10_ms=tenths[0] if tenths else samples[0],
-        p90_ms=tenths[8] if tenths else samples[0],
+        p10_ms=tenths[0],
+        p90_ms=tenths[8],
         relative_error=max(relative_error(samples), _between(medians), _process(samples, method)),
         samples=len(samples),
         trials_ms=medians,
@@ -79,15 +81,12 @@ def relative_error(samples: list[float]) -> float:
     if count < 6:
         return 1.0
     reach = CONFIDENCE * math.sqrt(count) / 2
-    low = max(0, math.floor((count - 1) / 2 - reach))
-    high = min(count - 1, math.ceil((count - 1) / 2 + reach))
+    low, high = math.floor((count - 1) / 2 - reach), math.ceil((count - 1) / 2 + reach)
     return (ordered[high] - ordered[low]) / 2 / statistics.median(ordered)
 
 
 def _between(medians: list[float]) -> float:
     """Half the range of the trials' medians over their median: what calls of one trial share."""
-    if len(medians) < 2:
-        return 0.0
     return (max(medians) - min(medians)) / 2 / statistics.median(medians)
 
 

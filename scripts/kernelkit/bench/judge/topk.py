@@ -65,7 +65,7 @@ def _row(mine: torch.Tensor, theirs: torch.Tensor, row: int, inputs: Inputs) -> 
         return 0.0, "an index is no slot of the request"
     overlap = float(torch.isin(chosen, wanted).float().mean())
     cut = scores.topk(len(wanted)).values[-1]
-    slack = SLACK * (float(scores.std()) if len(scores) > 1 else 0.0)
+    slack = SLACK * float(scores.std(correction=0))
     taken = torch.isin(slots, chosen)
     low, high = (taken & (scores < cut - slack)), (~taken & (scores > cut + slack))
     if bool(low.any()):
