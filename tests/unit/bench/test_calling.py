@@ -85,3 +85,59 @@ def test_errors_name_the_solutions_own_lines(tmp_path: Path) -> None:
         run()
     text = describe(caught.value, str(tmp_path))
     assert text == "main.py:2 in run: return 1 / 0\nZeroDivisionError: division by zero"
+
+
+def test_a_file_beside_the_source_comes_before_what_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import colorsys\n\ndef run():\n    return colorsys.MINE\n")
+    (tmp_path / "colorsys.py").write_text("MINE = 'mine'\n")
+    sys.modules.pop("colorsys", None)
+    assert load_function(tmp_path, "main.py", "run")() == "mine"
+
+
+def test_folders_between_are_packages(tmp_path: Path) -> None:
+    deep = tmp_path / "one" / "two"
+    deep.mkdir(parents=True)
+    (tmp_path / "one" / "__init__.py").write_text("SAID = 'one'\n")
+    (tmp_path / "one" / "helper.py").write_text("X = 4\n")
+    (deep / "kernel.py").write_text(
+        "from .. import SAID, helper\n\ndef run():\n    return SAID, helper.X\n"
+    )
+    assert load_function(tmp_path, "one/two/kernel.py", "run")() == ("one", 4)
+    assert sys.modules["solution_sources.one"].SAID == "one"
+
+
+@pytest.mark.parametrize("file", ["main.txt", "main"])
+def test_what_is_no_python_file_is_no_module(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_text("def run():\n    return 1\n")
+    with pytest.raises(ImportError, match=f"{file} is no Python module"):
+        load_function(tmp_path, file, "run")
+
+
+class Sub(torch.Tensor):
+    """A tensor that could overload what the comparison does."""
+
+
+@pytest.mark.parametrize("value", [ONE.to_sparse(), ONE.as_subclass(Sub)])
+def test_outputs_are_plain_tensors(value: torch.Tensor) -> None:
+    for result in ((value,), {"a": value}):
+        with pytest.raises(BadOutputError, match="a is .*, no tensor") as caught:
+            name_outputs(result, ["a"])
+        assert caught.value.status == "INCORRECT_DTYPE"
+
+
+def test_an_error_s_last_twelve_frames_and_2000_characters(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "def run(depth, text):\n"
+        "    if not depth:\n        raise ValueError(text)\n"
+        "    run(depth - 1, text)\n"
+    )
+    run = load_function(tmp_path, "main.py", "run")
+    with pytest.raises(ValueError) as caught:
+        run(30, "deep")
+    lines = describe(caught.value, str(tmp_path)).splitlines()
+    assert len(lines) == 13 and lines[-2:] == [
+        "main.py:3 in run: raise ValueError(text)", "ValueError: deep"
+    ]  # fmt: skip
+    with pytest.raises(ValueError) as caught:
+        run(0, "y" * 5000)
+    assert describe(caught.value, str(tmp_path)) == "y" * 2000
