@@ -206,6 +206,7 @@ def test_a_node_without_pack_and_dataset_is_sent_both(
     assert node.dataset(order["root"], order["blobs"], node.cache(), fetch)[0] == []
     node.folder(node.cache() / f"code-{order['code']}", lambda _: pytest.fail("unpacked twice"))
     assert fetched == [], "once for a node"
+    assert not list(temporary.glob("**/room-*"))
 
 
 def test_a_node_that_sees_the_dataset_uses_it_where_it_is_the_same(
@@ -236,6 +237,27 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert node.folder(tmp_path / "x", lambda made: (made / "whole").touch()) == tmp_path / "x"
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["whole"]
+
+
+def test_a_killed_task_leaves_no_folder_for_long(tmp_path: Path) -> None:
+    code = (
+        f"import sys, time; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
+        "from pathlib import Path; from kernelkit.bench.spread import node\n"
+        f"with node.room(Path({str(tmp_path)!r})) as made:\n"
+        "    print(made, flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as task:
+        assert task.stdout is not None
+        left = Path(task.stdout.readline().strip())
+        old = time.time() - 3600
+        os.utime(left, (old, old))
+        with node.room(tmp_path) as own:
+            assert left.is_dir() and own.is_dir(), "its task still runs"
+        task.kill()
+    os.utime(left, (old, old))
+    with node.room(tmp_path) as own:
+        assert list(tmp_path.iterdir()) == [own]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_another_user_is_refused(

@@ -118,6 +118,11 @@ def _raises(device: Pretended, asked: Plan) -> Iterator[Trace | str | None]:
     raise KernelkitError("its process ended with exit code -9")
 
 
+def _raises_at_once(device: Pretended, asked: Plan) -> Iterator[Trace | str | None]:
+    raise KernelkitError("lost its node")
+    yield
+
+
 def _hangs(device: Pretended, asked: Plan) -> Iterator[Trace | str | None]:
     yield next(_traces(asked))
     device.stopped.wait(30)
@@ -182,6 +187,19 @@ def test_a_fault_of_the_data_is_told_once_after_other_devices_had_their_try() ->
     (text,) = texts
     assert text.startswith(f"{bad}: workload u0: a blob is absent (tried on fake:")
     assert "fake:0" in text and "fake:1" in text
+
+
+def test_places_in_a_queue_may_have_a_part_again() -> None:
+    asked = _plan(1)
+    left = [_raises_at_once, _raises_at_once, _good]
+
+    def act(device: Pretended, lot: Plan) -> Iterator[Trace | str | None]:
+        yield from left.pop(0)(device, lot)
+
+    traces, texts, _ = _spread(asked, act, alike=True)
+    assert _have(traces) == _pairs(asked) and texts == []
+    traces, (text,), _ = _spread(asked, _raises_at_once, alike=True)
+    assert traces == [] and text == "rmsnorm_h32: lost its node"
 
 
 def test_a_missing_package_ends_the_run() -> None:

@@ -78,7 +78,7 @@ def _join(address: str | None) -> dict[str, float]:
         leave()
         raise MissingDependencyError(
             "no Ray cluster can be joined", received=f"{address or 'the local one'}: {error}",
-            next_step="ray start --head, or another --ray-address",
+            next_step="ray start --head, another --ray-address, RAY_AUTH_MODE=token if it has one",
         ) from None  # fmt: skip
 
 

@@ -7,6 +7,7 @@ node and kept in its temporary folder. The evaluation itself is a deputy's: see 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from typing import Any
 
 Fetch = Callable[[str], "bytes | None"]  # a content by its sha256; None: it did not come along
 PART_BYTES = 1 << 20
+YOUNG_SECONDS = 60.0  # of a task's folder, which may not be locked yet
 
 
 def task(order: dict[str, Any], sent: dict[str, list[Any]]) -> Iterator[str]:
@@ -46,7 +49,8 @@ def work(order: dict[str, Any], place: str, fetch: Fetch) -> Iterator[str]:
         return
     code = folder(kept / f"code-{order['code']}", lambda path: _unzip(path, fetch(order["code"])))
     first = {**order["first"], "dataset": str(root)}
-    yield from _evaluate(code, [first, order["plan"]])
+    with room(kept) as temporary:
+        yield from _evaluate(code, temporary, [first, order["plan"]])
 
 
 def cache() -> Path:
@@ -113,6 +117,36 @@ def folder(path: Path, fill: Callable[[Path], None]) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def room(kept: Path) -> Iterator[Path]:
+    """A temporary folder for a task. Those of tasks that were killed are removed: nobody holds
+    their locks."""
+    for path in kept.glob("room-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > YOUNG_SECONDS:
+                os.close(_lock(path))
+                shutil.rmtree(path, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix="room-", dir=kept))
+    held = _lock(made)
+    made.chmod(0o711)  # a solution's own user must reach its folder below
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(held)
+
+
+def _lock(path: Path) -> int:
+    """A descriptor with the lock on a folder. Raises OSError where another process has it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)
@@ -126,14 +160,15 @@ def _unzip(path: Path, content: bytes | None) -> None:
         packed.extractall(path)
 
 
-def _evaluate(code: Path, lines: list[dict[str, Any]]) -> Iterator[str]:
+def _evaluate(code: Path, temporary: Path, lines: list[dict[str, Any]]) -> Iterator[str]:
     """Give lines to a deputy; its answers, up to {"end"} or what it raised."""
     python_path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "kernelkit.bench.spread.deputy"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-            encoding="utf-8", env={**os.environ, "PYTHONPATH": python_path},
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": python_path, "TMPDIR": str(temporary)},
         )  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
         try:
