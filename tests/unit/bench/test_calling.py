@@ -87,7 +87,12 @@ def test_errors_name_the_solutions_own_lines(tmp_path: Path) -> None:
     assert text == "main.py:2 in run: return 1 / 0\nZeroDivisionError: division by zero"
 
 
-def test_a_file_beside_the_source_comes_before_what_is_installed(tmp_path: Path) -> None:
+def test_a_file_beside_the_source_comes_before_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "colorsys.py").write_text("MINE = 'another'\n")
+    monkeypatch.syspath_prepend(tmp_path / "other")
     (tmp_path / "main.py").write_text("import colorsys\n\ndef run():\n    return colorsys.MINE\n")
     (tmp_path / "colorsys.py").write_text("MINE = 'mine'\n")
     sys.modules.pop("colorsys", None)
@@ -103,6 +108,14 @@ def test_folders_between_are_packages(tmp_path: Path) -> None:
         "from .. import SAID, helper\n\ndef run():\n    return SAID, helper.X\n"
     )
     assert load_function(tmp_path, "one/two/kernel.py", "run")() == ("one", 4)
+    assert sys.modules["solution_sources.one"].SAID == "one"
+
+
+def test_packages_between_are_imported_though_nobody_names_them(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "__init__.py").write_text("SAID = 'one'\n")
+    (tmp_path / "one" / "kernel.py").write_text("def run():\n    return 1\n")
+    assert load_function(tmp_path, "one/kernel.py", "run")() == 1
     assert sys.modules["solution_sources.one"].SAID == "one"
 
 

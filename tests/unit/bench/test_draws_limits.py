@@ -51,14 +51,18 @@ def test_wilson_and_hilferty_by_hand() -> None:
 
 def test_values_seen_less_than_ten_times_are_pooled() -> None:
     one = deviation(_of(30, 10, 6), _of(20, 20, 4))  # ten of the third: a value of its own
-    chi = 10**2 / 50 + 10**2 / 30 + 2**2 / 10
     # 46 against 44: each count is scaled to the other's sample
     scale = math.sqrt(44 / 46)
     chi = sum((scale * a - b / scale) ** 2 / (a + b) for a, b in ((30, 20), (10, 20), (6, 4)))
     assert one == pytest.approx(draws._normal(chi, 2))
+    both = deviation(_of(30, 10, 6, 5), _of(20, 20, 4, 5))  # two of ten each are two values
+    scale = math.sqrt(49 / 51)
+    cells = ((30, 20), (10, 20), (6, 4), (5, 5))
+    chi = sum((scale * a - b / scale) ** 2 / (a + b) for a, b in cells)
+    assert both == pytest.approx(draws._normal(chi, 3))
     pooled = deviation(_of(30, 10, 5, 4), _of(20, 20, 4, 5))  # nine and nine: eighteen together
     chi = sum((a - b) ** 2 / (a + b) for a, b in ((30, 20), (10, 20), (9, 9)))
-    assert pooled == pytest.approx(draws._normal(chi * 49 / 49, 2))
+    assert pooled == pytest.approx(draws._normal(chi, 2))
     two = deviation(_of(30, 20), _of(20, 30))
     assert two == pytest.approx(draws._normal(2 * 10**2 / 50, 1))
     lonely = deviation(_of(30, 19, 1), _of(20, 30))  # a pool of one draw is still counted
@@ -131,6 +135,8 @@ def test_ties_at_the_last_token() -> None:
     even = torch.tensor([[0.25] * 4])
     assert tied({"probs": even, "top_k": torch.tensor([3])}).tolist() == [True]
     assert tied({"probs": even, "top_k": torch.tensor([4])}).tolist() == [False]
+    next_to = torch.tensor([[0.4, 0.3, 0.3, 0.2]])
+    assert tied({"probs": next_to, "top_k": torch.tensor([2])}).tolist() == [True]
     uneven = torch.tensor([[0.4, 0.3, 0.2, 0.2]])
     assert tied({"probs": uneven, "top_k": torch.tensor([2])}).tolist() == [False]
 

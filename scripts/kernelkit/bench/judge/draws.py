@@ -35,7 +35,7 @@ def compare_draws(got: torch.Tensor, want: torch.Tensor, inputs: dict[str, Any])
         return outside
     mine, theirs = got.reshape(len(got), -1), want.reshape(len(want), -1).to(got.device)
     scores = [deviation(mine[:, row], theirs[:, row]) for row in range(mine.shape[1])]
-    together = sum(scores) / math.sqrt(max(1, len(scores)))
+    together = sum(scores) / math.sqrt(len(scores))
     highest = max([*scores, together, unevenness(mine, inputs)])
     text = f"{len(got)} draws per row, largest deviation {highest:.1f} sigma"
     if highest > LIMIT:
@@ -66,7 +66,7 @@ def unevenness(draws: torch.Tensor, inputs: dict[str, Any]) -> float:
     )
     clear = ~tied(inputs).cpu()
     samples = [*counts[:, clear].unbind(1), counts[:, clear].sum(dim=1)]
-    return max((_uneven(sample.double()) for sample in samples), default=0.0)
+    return max(_uneven(sample.double()) for sample in samples)
 
 
 def _uneven(counts: torch.Tensor) -> float:
