@@ -331,6 +331,14 @@ def test_a_failing_reference_is_no_ones_verdict(evaluator: Evaluator) -> None:
     assert isinstance(message, str) and "broken" in message
 
 
+def test_a_workload_without_an_output_element_is_no_ones_verdict(evaluator: Evaluator) -> None:
+    """Right and wrong look alike there; it was a RUNTIME_ERROR of the solution."""
+    tasks = [_task(_solution(RIGHT), axes={"batch_size": size}, uuid=f"u{size}") for size in (0, 3)]
+    message, trace = _run(evaluator, *tasks)
+    assert isinstance(message, str) and "u0: no output has an element" in message
+    assert isinstance(trace, Trace) and trace.evaluation.status is Status.PASSED
+
+
 def test_traces_are_appended_as_they_come(dataset: Dataset) -> None:
     dataset.write_definition(DEFINITION)
     dataset.write_solution(_solution(RIGHT), DEFINITION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from kernelkit.bench.judge.slots import Slots
 from kernelkit.bench.limits import cost
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Status
+from kernelkit.errors import FormatError
 
 if TYPE_CHECKING:
     import torch
@@ -80,10 +82,17 @@ class Station:
         """Take up a workload: its layout, scalars, probes; its slots lie in the arena, with guard
         zones that nobody knows.
 
-        `given` names recorded tensors ({"path", "key"}) and scalars ({"value"}).
+        `given` names recorded tensors ({"path", "key"}) and scalars ({"value"}). Raises FormatError
+        where all outputs are empty.
         """
         import torch
 
+        outputs = {
+            name: (list(self.definition.shape_of(name, axes) or ()), spec.dtype.value)
+            for name, spec in self.definition.outputs.items()
+        }
+        if not any(math.prod(shape) for shape, _ in outputs.values()):
+            raise FormatError("no output has an element: nothing can be judged")
         self.name, self.axes = key, axes
         self.rest()
         self.contents = Contents(self.definition, axes, load(given), seed, self.device.name)
@@ -91,10 +100,6 @@ class Station:
         self.tensors = [n for n, value in first.items() if isinstance(value, torch.Tensor)]
         names = dtype_names()
         inputs = {n: (list(first[n].shape), names[str(first[n].dtype)]) for n in self.tensors}
-        outputs = {
-            name: (list(self.definition.shape_of(name, axes) or ()), spec.dtype.value)
-            for name, spec in self.definition.outputs.items()
-        }
         self.layout = lay_out(inputs, outputs)
         self.scalars = {n: value for n, value in first.items() if n not in self.tensors}
         self.draws: dict[str, list[torch.Tensor]] = {}
@@ -161,14 +166,12 @@ class Station:
         return not self.images.full and not self.reference.full
 
     def rehearse(self) -> bool:
-        """Do once what the first judgement will do, so that all it needs is loaded: the reference,
-        on the contents in hand, and a judgement of what nobody has written."""
+        """Judge what nobody has written, so that all that the first judgement needs is loaded."""
         self._judge(self.slots.results(len(self.keys)), [0], [], taken=self.device.on_cuda)
         return True
 
     def check(self, full: bool = True) -> dict[str, Any]:
-        """Judge what the call on the first slot has left: guard zones, inputs, with `full` all
-        outputs."""
+        """Judge what the call on the first slot has left; with `full` all outputs."""
         results = self.slots.results(len(self.keys))
         numbers = [0] if full else []
         return document(self._judge(results, numbers, [], taken=self.device.on_cuda))
