@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.runner import runtestprotocol
-from mutants import Mutant, mutants
+from mistakes import Mutant, mutants
 from planting import plant
 
 ROOT = Path(__file__).resolve().parents[2]

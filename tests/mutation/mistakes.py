@@ -35,7 +35,14 @@ class Mutant:
     key: str
     line: int
     code_line: int
-    tree: ast.Module
+    original: ast.Module
+    old: ast.AST
+    new: ast.AST
+
+    @property
+    def tree(self) -> ast.Module:
+        """The module with the mistake."""
+        return _replaced(self.original, self.old, self.new)
 
 
 def mutants(source: str) -> Iterator[Mutant]:
@@ -48,7 +55,7 @@ def mutants(source: str) -> Iterator[Mutant]:
             text = f"{where} | {line} | {_text(node)} -> {_text(changed)}"
             seen[text] += 1
             key = text if seen[text] == 1 else f"{text} #{seen[text]}"
-            yield Mutant(key, node.lineno, code_line, _replaced(original, node, changed))
+            yield Mutant(key, node.lineno, code_line, original, node, changed)
 
 
 def _places(node: ast.AST, where: str, code_line: int) -> Iterator[tuple[ast.AST, str, int]]:
