@@ -70,7 +70,6 @@ class Control:
         """Milliseconds of a call on fresh contents by the process, frozen before and after."""
         self.calls += 1
         self.verifier.ask("fill", keys=[f"0/reference/{self.calls}"])
-        self.process.thaw()
         start = now_ms()
         self._ask("call", spin_ms=0.0, take=True)
         elapsed = now_ms() - start
@@ -144,9 +143,11 @@ class Control:
         return max(factor * self.honest_ms, self.honest_ms + extra_ms)
 
     def _least(self, do: str, **arguments: Any) -> float:
-        """The least milliseconds of some requests, as the orchestrator sees them."""
+        """The least milliseconds of some requests to the frozen process, as the orchestrator sees
+        them."""
         least, deadline = math.inf, time.monotonic() + REHEARSAL_SECONDS
         for _ in range(ROUNDS):
+            self.process.freeze()
             start = now_ms()
             self._ask(do, **arguments)
             least = min(least, now_ms() - start)
