@@ -159,8 +159,8 @@ class Trial:
         self.setups_ms.append(number(answered(answer), "setup_ms"))
 
     def _cpu_sample(self) -> float:
-        """A call by the orchestrator's clock, less what a call of nothing takes. The process is frozen
-        until the clock runs: what it did with the new contents before would cost it nothing."""
+        """A call by the orchestrator's clock, less what a call of nothing takes. The process is
+        frozen until the clock runs: what it did before would cost it nothing."""
         start = now_ms()
         answer = self.process.ask("call", self.limit, spin_ms=0, take=True)
         elapsed = now_ms() - start

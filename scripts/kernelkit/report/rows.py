@@ -18,6 +18,8 @@ from kernelkit.dataset.trace import Evaluation, Trace
 from kernelkit.report import facts
 
 SOURCE = re.compile(r"solution sha256:([0-9a-f]{16}) on ")
+# Ceilings are medians with a spread of their own; a CPU's are measured on cores that others share.
+CEILING_PERCENT, CEILING_PERCENT_ON_CPU = 105.0, 150.0
 
 
 @dataclass(frozen=True, slots=True)  # a dataset may have a million
@@ -60,6 +62,13 @@ class Row:
     libs: dict[str, str] = field(default_factory=dict)
     source: str | None = None  # hash of the solution, as the log names it
     older_traces: int = 0  # of the same solution, workload and hardware, not shown
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is further beyond the measured limit than that may be wrong: an error
+        somewhere, not a win."""
+        most = CEILING_PERCENT_ON_CPU if self.method == "wall clock" else CEILING_PERCENT
+        return (self.percent_of_limit or 0.0) > most
 
     @property
     def passed(self) -> bool:

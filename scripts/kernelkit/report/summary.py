@@ -52,7 +52,7 @@ class Summary:
     @property
     def suspects(self) -> list[Row]:
         """Rows faster than the measured limit: an error somewhere, not a win."""
-        return [row for row in self.rows if (row.percent_of_limit or 0) > 100]
+        return [row for row in self.rows if row.is_suspect]
 
     @property
     def statuses(self) -> dict[str, int]:

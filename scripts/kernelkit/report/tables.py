@@ -107,7 +107,7 @@ def totals(summary: Summary) -> str:
     if older := sum(row.older_traces for row in summary.rows):
         parts.append(f"{older} older ones do not count")
     if summary.suspects:
-        parts.append(f"{len(summary.suspects)} above 100 % of the limit: an error, not a win")
+        parts.append(f"{len(summary.suspects)} beyond the limit: an error, not a win")
     return "; ".join(parts)
 
 

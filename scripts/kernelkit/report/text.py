@@ -58,10 +58,10 @@ def spread_ms(row: Row) -> str:
 
 
 def of_limit(row: Row) -> str:
-    """Percent of the limit that binds: `73 % memory`; above 100 with a mark."""
+    """Percent of the limit that binds: `73 % memory`; with a mark where it cannot be."""
     if row.percent_of_limit is None:
         return NONE
-    mark = " !" if row.percent_of_limit > 100 else ""
+    mark = " !" if row.is_suspect else ""
     digits = 0 if row.percent_of_limit >= 10 else 1
     return f"{row.percent_of_limit:.{digits}f} % {row.limit}{mark}"
 

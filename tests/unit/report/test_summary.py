@@ -93,3 +93,18 @@ def test_above_the_limit_is_suspect(reported: Dataset, make_trace: MakeTrace) ->
     reported.append_traces(NORM, [make_trace("magic", 0.25, extra=light)])
     (row,) = summarize(reported).suspects
     assert (row.solution, row.percent_of_limit) == ("magic", 200.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "latency_ms", "is_suspect"),
+    [("cuda events", 0.48, False), ("cuda events", 0.47, True),
+     ("wall clock", 0.34, False), ("wall clock", 0.33, True)],
+)  # fmt: skip
+def test_a_ceiling_has_an_error_of_its_own(
+    reported: Dataset, make_trace: MakeTrace, method: str, latency_ms: float, is_suspect: bool
+) -> None:
+    light = {"speed_of_light": {"bytes_moved": 1e9, "flops": 1e9, "limit": "memory",
+                                "limit_ms": 0.5}, "timing": {"method": method}}  # fmt: skip
+    reported.append_traces(NORM, [make_trace("near", latency_ms, extra=light)])
+    found = summarize(reported)
+    assert [row.solution for row in found.suspects] == (["near"] if is_suspect else [])
