@@ -178,6 +178,6 @@ def test_what_was_made_ahead_is_not_made_again(
 def test_no_more_is_made_ahead_than_is_kept(station: Station) -> None:
     assert station.images is not None
     size = station.image[0].nbytes
-    station.images.most_bytes = (len(station.images.parts) + 2) * size
+    station.images.kept.most_bytes = (len(station.images.kept.values) + 2) * size
     assert [station.expect(f"1/free/0/{n}") for n in range(2)] == [True, False]
-    assert set(KEYS) <= set(station.images.parts)
+    assert set(KEYS) <= set(station.images.kept.values)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kernelkit.bench.isolation.calling import BadOutputError, name_outputs
+from kernelkit.bench.judge.kept import Kept
 from kernelkit.dataset.definition import Definition
 from kernelkit.errors import KernelkitError
 from kernelkit.ops.base import Inputs
@@ -26,9 +26,7 @@ class Reference:
 
     def __init__(self, definition: Definition, most_bytes: int) -> None:
         self.definition = definition
-        self.most_bytes = most_bytes
-        self.kept: OrderedDict[str, Tensors] = OrderedDict()
-        self.kept_bytes = 0
+        self.kept: Kept[Tensors] = Kept(most_bytes, dict.values)
         self.mutated: set[str] | None = None
         scope: dict[str, object] = {"__name__": f"reference_of_{definition.name}"}
         try:
@@ -39,26 +37,7 @@ class Reference:
 
     def outputs(self, key: str, inputs: Callable[[], Inputs]) -> Tensors:
         """The outputs for the inputs that `key` names; from memory where they are there."""
-        if key in self.kept:
-            self.kept.move_to_end(key)
-            return self.kept[key]
-        found = self.call(inputs())
-        self.kept[key] = found
-        self.kept_bytes += _bytes(found)
-        while len(self.kept) > 1 and self.kept_bytes > self.most_bytes:
-            self.kept_bytes -= _bytes(self.kept.popitem(last=False)[1])
-        return found
-
-    @property
-    def full(self) -> bool:
-        """Whether outputs of another call would displace some that are kept."""
-        each = self.kept_bytes / max(1, len(self.kept))
-        return self.kept_bytes + each > self.most_bytes
-
-    def forget(self) -> None:
-        """Keep nothing of what it has returned."""
-        self.kept.clear()
-        self.kept_bytes = 0
+        return self.kept.get(key, lambda: self.call(inputs()))
 
     def call(self, inputs: Inputs) -> Tensors:
         """Run it; the inputs stay as they are. Raises ReferenceFailedError."""
@@ -84,10 +63,6 @@ class Reference:
     def _failed(self, error: Exception) -> ReferenceFailedError:
         text = f"{type(error).__name__}: {error}"
         return ReferenceFailedError(f"{self.definition.name}: the reference failed: {text}")
-
-
-def _bytes(tensors: Tensors) -> int:
-    return sum(value.nbytes for value in tensors.values())
 
 
 def same_bytes(first: object, second: object) -> bool:

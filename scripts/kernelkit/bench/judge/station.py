@@ -62,8 +62,8 @@ class Station:
     def rest(self) -> None:
         """Let go of contents and expected outputs that are kept for the next solution."""
         if self.images is not None:
-            self.images.forget()
-        self.reference.forget()
+            self.images.kept.forget()
+        self.reference.kept.forget()
 
     def close(self) -> None:
         """Give the arena back."""
@@ -163,7 +163,7 @@ class Station:
         assert self.images is not None
         part = self.images.part(key)
         self.reference.outputs(f"{self.name}/{key}", lambda: self._inputs_of(part))
-        return not self.images.full and not self.reference.full
+        return not self.images.kept.full and not self.reference.kept.full
 
     def rehearse(self) -> bool:
         """Judge what nobody has written, so that all that the first judgement needs is loaded."""
