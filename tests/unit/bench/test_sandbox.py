@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import socket
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -126,6 +127,13 @@ def test_the_environment_is_scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert "MY_TOKEN" not in made
     caches = [v for n, v in made.items() if "CACHE" in n or n in ("HOME", "TMPDIR")]
     assert caches and all(value.startswith(str(tmp_path)) for value in caches)
+
+
+def test_a_user_that_stands_in_no_table_has_a_name(tmp_path: Path) -> None:
+    """FlashLinearAttention asks for it while it is imported."""
+    code = "import os, getpass; os.setuid(61002) if os.geteuid() == 0 else None; getpass.getuser()"
+    words = [sys.executable, "-c", code]
+    subprocess.run(words, env=sandbox.environment(tmp_path), check=True)
 
 
 def test_no_user_of_its_own_without_privileges(

@@ -48,6 +48,8 @@ def environment(home: Path) -> dict[str, str]:
     return {
         **kept,
         "HOME": str(home),
+        "LOGNAME": "solution",  # its user stands in no table: whoever asks for its name reads this
+        "USER": "solution",
         "TMPDIR": str(home / "tmp"),
         "XDG_CACHE_HOME": str(cache),
         "TRITON_CACHE_DIR": str(cache / "triton"),
