@@ -7,11 +7,17 @@ KERNELKIT_EXTRA_DATA names a folder with `data` (configs, signatures, captures) 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from kernelkit.dataset.store import Dataset
+
+# A shell that starts the tests in its background (`bash scripts/test.sh &` in a script) has them
+# ignore Ctrl-C, and what they start as well: then no test of an interrupt could pass.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def extra_data() -> Path | None:
