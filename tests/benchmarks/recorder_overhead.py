@@ -132,6 +132,7 @@ def _step_ms(batches: list[dict[str, Any]], steps: int) -> list[float]:
 
 
 def _plan(args: argparse.Namespace, batches: list[Any]) -> PassPlan:
+    from kernelkit.capture.sglang_pass import memory
     from kernelkit.capture.sglang_pass.planning import Options, make_plan
     from kernelkit.models.load import load_model
 
@@ -139,8 +140,7 @@ def _plan(args: argparse.Namespace, batches: list[Any]) -> PassPlan:
     layers = args.layers or model.spec.num_layers
     (plan,) = make_plan(model, Options(layers=layers, variants=["base"])).passes
     tokens = max(sum(b.prompt_lens) + len(b.prompt_lens) * (b.new_tokens + 8) for b in batches)
-    engine = {**plan.engine, "max_total_tokens": tokens + 512,
-              "max_running_requests": args.batch_size}  # fmt: skip
+    engine = memory.serving(plan, tokens=tokens + 512, requests=args.batch_size)
     return replace(plan, batches=batches, engine=engine)
 
 

@@ -19,13 +19,13 @@ class Parallelism:
         """Heads of one rank. Raises UsageError where tp does not divide them."""
         return _divide(count, self.tp, what=what, option="tp")
 
-    def kv_heads(self, count: int) -> int:
+    def kv_heads(self, count: int, *, what: str = "KV heads") -> int:
         """KV heads of one rank: replicated, never below one (SGLang's rule for kv < tp)."""
         if count >= self.tp:
-            return _divide(count, self.tp, what="KV heads", option="tp")
+            return _divide(count, self.tp, what=what, option="tp")
         if self.tp % count:
             raise UsageError(
-                f"{count} KV heads cannot be replicated evenly over tp={self.tp}",
+                f"{count} {what} cannot be replicated evenly over tp={self.tp}",
                 allowed=f"a multiple or a divisor of {count}",
             )
         return 1

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from kernelkit.models.spec import ModelSpec
+    from kernelkit.ops.flashinfer_call import FlashInferCall
 
 _drawn_on: ContextVar[str] = ContextVar("device that draws normal values", default="cpu")
 
@@ -67,21 +68,6 @@ class Tolerance:
     row_error: float | None = None
     gain_error: float | None = None
     each: Mapping[str, Tolerance] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True)
-class FlashInferCall:
-    """A call that shows a definition to FlashInfer's tracer: the API's dotted path (with `.run`
-    for wrappers) and keyword arguments, tensors on the meta device.
-
-    `aliases` gives the template's name of an axis or input where it is not ours. `differs` names
-    axes and inputs in which the template and the dataset disagree on purpose, with the reason.
-    """
-
-    api: str
-    kwargs: dict[str, Any]
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    differs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

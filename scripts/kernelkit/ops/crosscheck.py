@@ -13,7 +13,7 @@ from typing import Any
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.errors import KernelkitError, MissingDependencyError
-from kernelkit.ops.base import FlashInferCall
+from kernelkit.ops.flashinfer_call import FlashInferCall
 
 UNKNOWN = "unknown"  # a template's dtype for an input that the call left out
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from kernelkit.dataset.definition import Definition
 from kernelkit.models.parallelism import Parallelism
 from kernelkit.ops import base, probing, references
-from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
+from kernelkit.ops.base import Axes, Cost, Inputs, OpFamily, Tolerance, Variant
+from kernelkit.ops.flashinfer_call import FlashInferCall
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,8 @@ from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.tags import fi_api_tag
 from kernelkit.models.parallelism import Parallelism
 from kernelkit.ops import attention_probes, base, paged, ragged, references, tables
-from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
+from kernelkit.ops.base import Axes, Cost, Inputs, OpFamily, Tolerance, Variant
+from kernelkit.ops.flashinfer_call import FlashInferCall
 
 if TYPE_CHECKING:
     import torch

@@ -48,7 +48,7 @@ class MambaSsu(OpFamily):
         if mamba is None:
             return
         heads = parallel.heads(mamba.num_heads, what="Mamba heads")
-        groups = parallel.kv_heads(mamba.n_groups)
+        groups = parallel.kv_heads(mamba.n_groups, what="Mamba groups")
         sizes = heads, mamba.head_dim, mamba.state_size, groups
         definition = self.definition(*sizes, state_dtype=mamba.state_dtype)
         yield Variant(definition, f"{definition.name}_{SUFFIXES[mamba.state_dtype]}")

@@ -8,7 +8,7 @@ import pytest
 
 from kernelkit.errors import KernelkitError, MissingDependencyError
 from kernelkit.ops import crosscheck, family
-from kernelkit.ops.base import FlashInferCall
+from kernelkit.ops.flashinfer_call import FlashInferCall
 
 
 def test_compare_finds_axes_and_dtypes_that_disagree() -> None:

@@ -142,3 +142,9 @@ def test_heads_and_groups_of_a_rank(heads: int, groups: int, tp: int, name: str)
 def test_heads_that_do_not_divide_are_refused() -> None:
     with pytest.raises(UsageError, match="tp=3"):
         list(OP.derive(HYBRID, Parallelism(tp=3), ()))
+
+
+def test_groups_that_cannot_be_replicated_are_named_as_groups() -> None:
+    spec = replace(HYBRID, mamba=MambaSpec(96, 64, 128, 2, 4))
+    with pytest.raises(UsageError, match="2 Mamba groups cannot be replicated evenly over tp=3"):
+        list(OP.derive(spec, Parallelism(tp=3), ()))

@@ -23,7 +23,7 @@ from kernelkit.capture.collection.server import (
     own_launch,
 )
 from kernelkit.capture.host import Host
-from kernelkit.capture.sglang_pass import running
+from kernelkit.capture.sglang_pass import memory, running
 from kernelkit.capture.sglang_pass.planning import PassPlan
 from kernelkit.capture.sglang_pass.running import Capture, PassResult
 from kernelkit.capture.sglang_pass.traffic import SAMPLING, Batch
@@ -128,8 +128,7 @@ def engine_plans(plan: PassPlan, traffic: Traffic) -> Iterator[PassPlan]:
         ]
         suffix = f"engine-b{'_'.join(map(str, sizes))}"
         need = max(sum(b.prompt_lens) + len(b.prompt_lens) * (b.new_tokens + 8) for b in batches)
-        engine = {**plan.engine, "max_total_tokens": _pool(need),
-                  "max_running_requests": max(sizes)}  # fmt: skip
+        engine = memory.serving(plan, tokens=_pool(need), requests=max(sizes))
         yield replace(plan, name=f"{plan.name}-{suffix}", engine=engine, batches=batches)
 
 
@@ -168,8 +167,8 @@ def server_plan(plan: PassPlan, asked: Sequence[Prompt], traffic: Traffic) -> Pa
     """The pass as a server for these prompts: prefixes are cached and shared."""
     longest = max(len(prompt.ids) + prompt.new_tokens for prompt in asked)
     need = longest * min(traffic.arrival.concurrency, len(asked))
-    engine = {**plan.engine, "disable_radix_cache": False, "max_total_tokens": _pool(need),
-              "max_running_requests": traffic.arrival.concurrency}  # fmt: skip
+    engine = memory.serving(plan, tokens=_pool(need), requests=traffic.arrival.concurrency,
+                            changes={"disable_radix_cache": False})  # fmt: skip
     return replace(plan, name=f"{plan.name}-server", engine=engine)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kernelkit.capture.sglang_pass import routing
+from kernelkit.capture.sglang_pass import memory, routing
 from kernelkit.capture.sglang_pass.reduction import reduce_config
 from kernelkit.capture.sglang_pass.traffic import Batch, short_pass
 from kernelkit.capture.sglang_pass.variants import (
@@ -21,8 +21,6 @@ from kernelkit.errors import KernelkitError
 from kernelkit.models.load import Model
 from kernelkit.models.parallelism import Parallelism
 from kernelkit.ops.derivation import Request, derive
-
-MAX_TOTAL_TOKENS = 2048  # a small pool: dumps of it stay small, and it fits beside other passes
 
 
 @dataclass(frozen=True)
@@ -103,16 +101,18 @@ def _passes(
             model.config, split, layers=options.layers, keep_quantization=options.keep_quantization
         )
         config, changes = reduced.config, reduced.changes
+    batches = short_pass()
+    most = max(len(batch.prompt_lens) for batch in batches)
     return [
         PassPlan(
             name=f"tp{parallel.tp}-ep{parallel.ep}-ps{page_size}-{variant.name}",
             parallel=parallel, page_size=page_size, variant=variant,
             config=config, changes=changes,
-            engine=_engine(options, parallel, page_size, variant),
+            engine=memory.bounded(model.spec, _engine(options, parallel, page_size, variant), most),
             env={**_environment(options), **variant.env},
             gpus=1 if options.emulate else parallel.tp,
             vocab_size=model.spec.vocab_size,
-            batches=short_pass(),
+            batches=batches,
         )
         for page_size in options.page_sizes
         for variant in found
@@ -128,7 +128,6 @@ def _engine(
         "load_format": "dummy" if is_dummy else "auto",
         # A config that names no dtype, or float32, would be served in float16.
         **({"dtype": "bfloat16"} if is_dummy else {}),
-        "max_total_tokens": MAX_TOTAL_TOKENS,
         "page_size": page_size,
         "tp_size": parallel.tp if real else 1,
         "ep_size": parallel.ep if real else 1,
@@ -171,26 +170,6 @@ def _seen_together(flags: Sequence[Flags]) -> Flags:
     names = ("attention", "paged", "ragged", "linear_attention", "mamba")
     seen = {name: any(getattr(one, name) for one in flags) for name in names}
     return Flags(**seen, deterministic=all(one.deterministic for one in flags))
-
-
-def smaller(plan: PassPlan, attempt: int) -> PassPlan:
-    """The same pass with less memory: fewer slots, smaller chunks, fewer requests at once."""
-    tokens = max(256, int(plan.engine["max_total_tokens"]) >> attempt)
-    engine = {
-        **plan.engine,
-        "max_total_tokens": tokens,
-        "chunked_prefill_size": min(512, tokens),
-        "max_running_requests": 4,
-        "mem_fraction_static": round(0.6 * 0.7 ** (attempt - 1), 2),
-    }
-    return replace(plan, engine=engine)
-
-
-def roomier(plan: PassPlan) -> PassPlan:
-    """The same pass with the largest share for the pool: SGLang found none left for it."""
-    engine = {**plan.engine, "mem_fraction_static": 0.95, "max_total_tokens": 512,
-              "chunked_prefill_size": 256, "max_running_requests": 4}  # fmt: skip
-    return replace(plan, engine=engine)
 
 
 def passes_document(passes: Sequence[PassPlan]) -> list[dict[str, Any]]:

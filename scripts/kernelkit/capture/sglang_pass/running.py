@@ -14,7 +14,8 @@ from kernelkit.capture.host import Host
 from kernelkit.capture.processes.group import Group
 from kernelkit.capture.recorder import settings as recorder
 from kernelkit.capture.sglang_pass import diagnosis
-from kernelkit.capture.sglang_pass.planning import PassPlan, roomier, smaller
+from kernelkit.capture.sglang_pass.memory import roomier, smaller
+from kernelkit.capture.sglang_pass.planning import PassPlan
 from kernelkit.capture.sglang_pass.traffic import token_ids
 from kernelkit.dataset import atomic
 from kernelkit.errors import DeadlineError
@@ -107,7 +108,8 @@ def _retry(plan: PassPlan, result: PassResult, attempt: int) -> PassPlan | None:
 
 
 def _memory(plan: PassPlan) -> str:
-    names = ("max_total_tokens", "mem_fraction_static", "chunked_prefill_size")
+    names = ("max_total_tokens", "max_mamba_cache_size", "mem_fraction_static",
+             "chunked_prefill_size")  # fmt: skip
     return ", ".join(f"{name}={plan.engine[name]}" for name in names if name in plan.engine)
 
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.models.parallelism import Parallelism
-from kernelkit.ops.base import Axes, Cost, FlashInferCall, Inputs, OpFamily, Tolerance, Variant
+from kernelkit.ops.base import Axes, Cost, Inputs, OpFamily, Tolerance, Variant
+from kernelkit.ops.flashinfer_call import FlashInferCall
 from kernelkit.ops.moe import cost, fi_call, inputs, probing
 from kernelkit.ops.moe.forms import (
     BLOCK,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops import base
-from kernelkit.ops.base import FlashInferCall
+from kernelkit.ops.flashinfer_call import FlashInferCall
 from kernelkit.ops.moe.forms import APIS, FP4, FP4_ROUTED, FP8_TENSOR, METHODS, Form, form_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from kernelkit.sglang.interpret import binding, classes, expressions, lookup, natives, reflection
+from kernelkit.sglang.interpret import (
+    binding,
+    classes,
+    expressions,
+    lookup,
+    memo,
+    natives,
+    reflection,
+)
 from kernelkit.sglang.interpret.machine import Frame, Machine
 from kernelkit.sglang.interpret.values import (
     Bound,
@@ -96,14 +104,14 @@ def _call_each(
         text = _why(one, node) if len(owners) > 1 else None
         noted = [text] if text and text not in m.conditions else []
         before = _held(one) if m.tracing else []
-        memo = dict(m.memo)
+        known = dict(m.memo)
         m.conditions += noted
         found.append(call(m, one, args, kwargs, node, frame))
         del m.conditions[len(m.conditions) - len(noted) :]
         for attrs, values in before:  # what one option sets is not there for the next
             attrs.clear()
             attrs.update(values)
-        m.memo = memo
+        m.memo = known
     if len(found) < len([o for o in called.options if o is not None]):
         found.append(Unknown("()"))
     return choose(*found) if found else Unknown("()")
@@ -202,7 +210,7 @@ def call_function(
         return Unknown(function.name)
     if _belongs_elsewhere(m, function, receiver) or m.too_deep(function, receiver):
         return Unknown(f"{function.name}()")
-    key = _memo_key(m, function, args, kwargs, receiver)
+    key = memo.key(m, function, args, kwargs, receiver)
     if key is not None and key in m.memo:
         result, events, conditions, chain = m.memo[key]
         m.replay(events, conditions, chain)
@@ -225,28 +233,6 @@ def _belongs_elsewhere(m: Machine, function: FunctionRef, receiver: Any) -> bool
     if not m.tracing or receiver is m.root or not isinstance(receiver, Instance):
         return False
     return function.name.startswith("forward") and m.opaque(receiver)
-
-
-def _memo_key(
-    m: Machine, function: FunctionRef, args: list[Any], kwargs: dict[str, Any], receiver: Any
-) -> Any:
-    """While tracing, one function is entered once for one receiver and the same arguments."""
-    if not m.tracing:
-        return None
-    values = [*args, *(v for _, v in sorted(kwargs.items()))]
-    return (id(function.node), id(receiver), *map(_print, values))
-
-
-def _print(value: Any) -> Any:
-    if isinstance(value, (bool, int, float, str, type(None))):
-        return value
-    if isinstance(value, (Unknown, Choice)):
-        return "open"
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_print, value))
-    if isinstance(value, (External, ExternalObject)):
-        return value.path
-    return id(value)
 
 
 def instantiate(

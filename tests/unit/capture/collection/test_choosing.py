@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from kernelkit.capture.collection import choosing, submission
+from kernelkit.capture.collection import choosing, collecting, submission
 from kernelkit.capture.collection.choosing import choose, level10_patterns, model_name, wanted_apis
+from kernelkit.capture.collection.collecting import Traffic
+from kernelkit.capture.collection.driving import Arrival
 from kernelkit.capture.collection.phases import RECORD, Phases
+from kernelkit.capture.collection.prompts import Prompt
 from kernelkit.capture.sglang_pass.planning import Options
 from kernelkit.dataset.definition import Definition
 from kernelkit.errors import NothingSelectedError, UsageError
@@ -55,6 +58,23 @@ def test_all_of_a_model_takes_as_few_passes_as_possible() -> None:
     gdn = [f"gdn_{stage}_qk16_v32_d128_k_last" for stage in ("decode", "prefill")]
     assert shown["linear"] == gdn
     assert "gdn_mtp_qk16_v32_d128_k_last" in found.absent
+
+
+@pytest.mark.parametrize(
+    ("name", "op_type"),
+    [("nvidia__Nemotron-H-56B-Base-8K", "mamba_ssu"), ("Qwen__Qwen3-Next-80B-A3B-Instruct", "gdn")],
+)
+def test_the_pool_of_recurrent_states_has_room_for_the_requests_and_no_more(
+    name: str, op_type: str
+) -> None:
+    model = load(name)
+    wanted = [d for d in definitions(model) if d.op_type == op_type]
+    plan = choose(model, wanted, Options(), [Parallelism()]).servings[0].plan
+    (engine,) = collecting.engine_plans(plan, Traffic(batch_sizes=(1, 8, 32)))
+    assert engine.engine["max_mamba_cache_size"] == 32
+    served = collecting.server_plan(plan, [Prompt([1, 2], 4)], Traffic(arrival=Arrival(16)))
+    assert served.engine["max_mamba_cache_size"] == 5 * 16  # cached prefixes keep states, too
+    assert served.engine["disable_radix_cache"] is False
 
 
 def test_a_shape_of_another_model_is_named() -> None:

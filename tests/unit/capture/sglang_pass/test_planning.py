@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from kernelkit.capture.sglang_pass import diagnosis
-from kernelkit.capture.sglang_pass.planning import Options, make_plan, roomier, smaller
+from kernelkit.capture.sglang_pass.memory import roomier, smaller
+from kernelkit.capture.sglang_pass.planning import Options, make_plan
 from kernelkit.capture.sglang_pass.reduction import reduce_config
 from kernelkit.capture.sglang_pass.variants import Choices
 from kernelkit.errors import UsageError
@@ -163,6 +164,36 @@ def test_memory_goes_down_and_up() -> None:
     tokens = [smaller(first, n).engine["max_total_tokens"] for n in (1, 2, 3, 9)]
     assert tokens == [1024, 512, 256, 256]
     assert roomier(first).engine["mem_fraction_static"] == 0.95
+
+
+RECURRENT = ("nvidia__Nemotron-H-56B-Base-8K", "Qwen__Qwen3-Next-80B-A3B-Instruct")
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_the_pool_of_recurrent_states_is_bounded_as_the_kv_pool_is(name: str) -> None:
+    """Unset, SGLang fills nearly half of the GPU with states, and a workload is as large."""
+    plan = plan_of(name)
+    sizes = {item.engine["max_mamba_cache_size"] for item in plan.passes}
+    assert sizes == {max(len(b.prompt_lens) for b in plan.passes[0].batches)}
+    for made in (smaller(plan.passes[0], 1), roomier(plan.passes[0])):
+        # without the radix cache a request has one state: so many requests run at once
+        assert made.engine["max_mamba_cache_size"] == made.engine["max_running_requests"]
+
+
+def test_a_model_without_states_gets_no_such_pool_and_a_given_size_stays() -> None:
+    (first, *_) = plan_of("meta-llama__Llama-3.1-8B").passes
+    assert "max_mamba_cache_size" not in first.engine
+    assert "max_mamba_cache_size" not in smaller(first, 1).engine
+    given = Choices(extra={"max_mamba_cache_size": 77})
+    (first, *_) = plan_of(RECURRENT[0], choices=given).passes
+    assert first.engine["max_mamba_cache_size"] == 77
+    assert smaller(first, 1).engine["max_mamba_cache_size"] == 77
+
+
+def test_with_the_radix_cache_a_request_may_hold_five_states() -> None:
+    cached = Choices(extra={"disable_radix_cache": False})
+    (first, *_) = plan_of(RECURRENT[0], choices=cached).passes
+    assert first.engine["max_mamba_cache_size"] == 5 * 4
 
 
 @pytest.mark.parametrize(
