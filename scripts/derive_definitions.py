@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelkit import cli
-from kernelkit.errors import EXIT_FAILED, EXIT_OK, NothingSelectedError, UsageError
+from kernelkit.errors import EXIT_FAILED, EXIT_OK, NothingSelectedError
 
 if TYPE_CHECKING:
     from kernelkit.ops.derivation import Request
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--op-types", type=cli.names, metavar="A,B", help="only these op types")
     parser.add_argument("--shard-gemm", action="store_true",
                         help="per-rank GEMM shapes (default: unsharded, as the dataset has them)")
-    parser.add_argument("--tags", type=cli.names, default=[], metavar="K:V,...", help="more tags")
+    parser.add_argument("--tags", type=cli.tags, default=[], metavar="K:V,...", help="more tags")
     parser.add_argument("--dataset", type=Path, metavar="DIR",
                         help="dataset to write to (not needed with --dry-run)")
     parser.add_argument("--create", action="store_true", help="make the dataset folder if absent")
@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
     from kernelkit.dataset.store import Dataset
     from kernelkit.models.load import load_model
     from kernelkit.ops.derivation import derive
-    from kernelkit.ops.placement import WRITTEN, place
+    from kernelkit.ops.placement import place, write
 
     model = load_model(args.model_name, args.hf_repo_id, args.config, args.revision)
     request = _request(args, model.slug, model.repo_id)
@@ -77,9 +77,7 @@ def _run(args: argparse.Namespace) -> int:
     dataset = Dataset.prepare(args.dataset, create=args.create, dry_run=args.dry_run)
     outcomes = list(place(dataset, derivation.variants, refresh=not args.skip_existing))
     if not args.dry_run:
-        for outcome in cli.progress(outcomes, what="writing"):
-            if outcome.action in WRITTEN:
-                dataset.write_definition(outcome.definition)
+        write(dataset, cli.progress(outcomes, what="writing"))
     warnings = [f"skipped {text}" for text in derivation.skipped]
     warnings += [f"not decided: {text}" for text in model.spec.undecided]
     _report(args, model.slug, outcomes, warnings)
@@ -88,14 +86,9 @@ def _run(args: argparse.Namespace) -> int:
 
 def _request(args: argparse.Namespace, slug: str, repo_id: str | None) -> Request:
     from kernelkit.models.cookbook import chosen_sizes
-    from kernelkit.ops import OP_TYPES, family
+    from kernelkit.ops import OP_TYPES
     from kernelkit.ops.derivation import Request
 
-    for op_type in args.op_types or []:
-        family(op_type)
-    for tag in args.tags:
-        if ":" not in tag:
-            raise UsageError("not a tag", received=tag, allowed="key:value")
     return Request(
         tags=(f"model:{slug}", *args.tags),
         parallel=chosen_sizes(args.tp_list, args.ep_list, args.cookbook, repo_id),

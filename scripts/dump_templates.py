@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelkit import cli
-from kernelkit.errors import EXIT_FAILED, EXIT_OK, MissingDependencyError, UsageError
+from kernelkit.errors import EXIT_FAILED, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from kernelkit.capture.normalize.answers import Answer
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help="write the table of all templates there, as Markdown")
     parser.add_argument("--smoke", action=argparse.BooleanOptionalAction, default=True,
                         help="run the references of templates once on small CPU inputs")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS",
+    parser.add_argument("--timeout", type=cli.seconds, default=60.0, metavar="SECONDS",
                         help="limit of one reference (default: 60)")
     return parser
 # fmt: on
@@ -63,19 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from kernelkit.capture.normalize import answers
-    from kernelkit.capture.normalize.report import sources_of
+    from kernelkit.capture.normalize.report import required_sources
     from kernelkit.capture.normalize.survey import survey, write
 
     if args.coverage and (args.config or args.against):
         raise UsageError("--coverage is of all templates", allowed="without --config, --against")
-    if not args.timeout > 0:
-        raise UsageError("--timeout is no time", received=args.timeout, allowed="seconds above 0")
-    folder = sources_of(args.flashinfer_path)
-    if folder is None:
-        raise MissingDependencyError(
-            "flashinfer is not installed", next_step="pip install flashinfer-python==0.6.12"
-        )
-    older = sources_of(args.against) if args.against else None
+    folder = required_sources(args.flashinfer_path)
+    older = required_sources(args.against) if args.against else None
     spec, definitions = _model(args)
     cli.say(f"asking {folder}")
     found = survey(folder, definitions)

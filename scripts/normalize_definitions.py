@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelkit import cli
-from kernelkit.errors import EXIT_FAILED, EXIT_OK, UsageError
+from kernelkit.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
     from kernelkit.capture.normalize.report import Report
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help="records of the calls (default: context.jsonl beside the dumps)")
     parser.add_argument("--config", type=Path, metavar="FILE",
                         help="the model's config.json: fills what is not recorded, shows drift")
-    parser.add_argument("--tags", type=cli.names, default=[], metavar="K:V,...",
+    parser.add_argument("--tags", type=cli.tags, default=[], metavar="K:V,...",
                         help="tags of every definition, e.g. model:llama-3.1-8b,tp:1")
     parser.add_argument("--flashinfer-path", type=Path, metavar="DIR",
                         help="folder that holds flashinfer/, for helpers that references lack "
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
                         "their reference and description where the interface is the same")
     parser.add_argument("--smoke", action=argparse.BooleanOptionalAction, default=True,
                         help="run each reference once on small CPU inputs (needs torch)")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS",
+    parser.add_argument("--timeout", type=cli.seconds, default=60.0, metavar="SECONDS",
                         help="limit of one reference (default: 60)")
     parser.add_argument("--strict", action="store_true",
                         help="refuse what rests on an assumption; refusals and drift end with 1")
@@ -69,10 +69,8 @@ def _run(args: argparse.Namespace) -> int:
     from kernelkit.capture.normalize import report
     from kernelkit.capture.normalize.normalizer import merged, run_all, settle
     from kernelkit.dataset.store import Dataset
-    from kernelkit.ops.placement import WRITTEN, place
+    from kernelkit.ops.placement import place, write
 
-    if not args.timeout > 0:
-        raise UsageError("--timeout is no time", received=args.timeout, allowed="seconds above 0")
     dataset = Dataset.prepare(args.dataset, create=args.create, dry_run=args.dry_run)
     found = report.gather(args.dump_dir, args.context, args.config, args.tags,
                           args.flashinfer_path, strict=args.strict)  # fmt: skip
@@ -87,9 +85,7 @@ def _run(args: argparse.Namespace) -> int:
         settle(result)
     found.outcomes = list(place(dataset, merged(found.results), refresh=not args.skip_existing))
     if not args.dry_run:
-        for outcome in found.outcomes:
-            if outcome.action in WRITTEN:
-                dataset.write_definition(outcome.definition)
+        write(dataset, found.outcomes)
     return _tell(args, found)
 
 

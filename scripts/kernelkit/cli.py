@@ -63,6 +63,14 @@ def names(text: str) -> list[str]:
     return values
 
 
+def tags(text: str) -> list[str]:
+    """Comma-separated tags, each key:value."""
+    values = names(text)
+    if other := [value for value in values if ":" not in value]:
+        raise argparse.ArgumentTypeError(f"not a tag: {other[0]!r}; expected key:value")
+    return values
+
+
 def positive_ints(text: str) -> list[int]:
     """Comma-separated positive integers without repetition."""
     try:

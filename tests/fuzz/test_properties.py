@@ -25,7 +25,7 @@ from kernelkit.dataset.trace import Trace
 from kernelkit.models.load import load_model
 from kernelkit.ops.base import Variant
 from kernelkit.ops.derivation import Request, derive
-from kernelkit.ops.placement import WRITTEN, place
+from kernelkit.ops.placement import place, write
 from kernelkit.solutions import pack, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -187,9 +187,7 @@ def variants() -> list[Variant]:
 def _placed(root: Path, variants: list[Variant]) -> dict[str, Any]:
     """What lies in a dataset after the variants were placed; tags are a set."""
     dataset = Dataset.create(root)
-    for outcome in place(dataset, variants, refresh=False):
-        if outcome.action in WRITTEN:
-            dataset.write_definition(outcome.definition)
+    write(dataset, place(dataset, variants, refresh=False))
     found = {path: json.loads(data) for path, data in snapshot(root).items()}
     return {path: {**d, "tags": sorted(d["tags"])} for path, d in found.items()}
 

@@ -67,3 +67,10 @@ def test_positive_ints_refuse(text: str) -> None:
 def test_names_refuse_empty(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         cli.names(text)
+
+
+@pytest.mark.parametrize("text", ["llama", "model:a,", "model:a,llama"])
+def test_a_tag_has_a_key_and_a_value(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"not a tag|empty name"):
+        cli.tags(text)
+    assert cli.tags("model:a,tp:1") == ["model:a", "tp:1"]

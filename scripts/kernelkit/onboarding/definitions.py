@@ -8,7 +8,7 @@ from kernelkit.onboarding import confirmation, crosscheck, integration, referenc
 from kernelkit.onboarding.inventory_phase import kernels_of
 from kernelkit.onboarding.run import Result, Run, set_entry
 from kernelkit.ops import placement
-from kernelkit.ops.placement import WRITTEN, Outcome, place
+from kernelkit.ops.placement import Outcome, place, write
 
 DEFINED, CONFLICT = "defined", "conflict"
 _PARTS = {
@@ -28,9 +28,7 @@ def work(run: Run, result: Result) -> None:
     if run.dry:
         _rehearse(result, outcomes)
         return
-    for outcome in cli.progress(outcomes, what="definitions", total=len(outcomes)):
-        if outcome.action in WRITTEN:
-            run.dataset.write_definition(outcome.definition)
+    write(run.dataset, cli.progress(outcomes, what="definitions", total=len(outcomes)))
     _record(run, result, outcomes)
     for name, part in _PARTS.items():
         with result.timing(name):

@@ -46,6 +46,13 @@ def place(dataset: Dataset, variants: Iterable[Variant], *, refresh: bool) -> It
         yield outcome
 
 
+def write(dataset: Dataset, outcomes: Iterable[Outcome]) -> None:
+    """Write what `place` decided; what is unchanged or in conflict stays as it is."""
+    for outcome in outcomes:
+        if outcome.action in WRITTEN:
+            dataset.write_definition(outcome.definition)
+
+
 def _place_one(held: dict[str, Definition | str], variant: Variant, *, refresh: bool) -> Outcome:
     derived = variant.definition
     existing = held.get(derived.name)

@@ -10,7 +10,7 @@ from kernelkit.errors import UsageError
 from kernelkit.models.parallelism import Parallelism, parallel_grid
 from kernelkit.models.spec import AttentionSpec, Layer, ModelSpec
 from kernelkit.ops.derivation import Request, derive
-from kernelkit.ops.placement import WRITTEN, Outcome, place
+from kernelkit.ops.placement import Outcome, place, write
 
 
 def spec(**changes: object) -> ModelSpec:
@@ -27,13 +27,6 @@ def spec(**changes: object) -> ModelSpec:
         "attention": AttentionSpec(8, 2, 32, 32**-0.5),
     }
     return ModelSpec(**{**values, **changes})
-
-
-def write(dataset: Dataset, outcomes: list[Outcome]) -> None:
-    """What the script does with outcomes."""
-    for outcome in outcomes:
-        if outcome.action in WRITTEN:
-            dataset.write_definition(outcome.definition)
 
 
 def run(dataset: Dataset, model: ModelSpec, name: str, **options: object) -> list[Outcome]:

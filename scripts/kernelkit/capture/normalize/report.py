@@ -11,7 +11,7 @@ from kernelkit.capture.normalize import drift, pairing, raw
 from kernelkit.capture.normalize.normalizer import Source, normalize
 from kernelkit.capture.normalize.outcome import Normalized
 from kernelkit.capture.normalize.raw import RawDump, Unread
-from kernelkit.errors import UsageError
+from kernelkit.errors import MissingDependencyError, UsageError
 from kernelkit.models.parallelism import Parallelism
 from kernelkit.ops import placement
 from kernelkit.ops.placement import Outcome
@@ -77,9 +77,6 @@ def gather(
     flashinfer: Path | None, *, strict: bool,
 ) -> Report:  # fmt: skip
     """Read and normalise a dump folder. Raises UsageError, NothingSelectedError, ConfigError."""
-    for tag in tags:
-        if ":" not in tag:
-            raise UsageError("not a tag", received=tag, allowed="key:value")
     paths = raw.find(folder)
     report = Report()
     dumps: list[RawDump] = []
@@ -128,3 +125,13 @@ def sources_of(folder: Path | None) -> Path | None:
         return folder
     places = [Path(entry) for entry in sys.path if entry]
     return next((p for p in places if (p / "flashinfer" / "trace").is_dir()), None)
+
+
+def required_sources(folder: Path | None) -> Path:
+    """As `sources_of`; raises MissingDependencyError where none is given and none installed."""
+    found = sources_of(folder)
+    if found is None:
+        raise MissingDependencyError(
+            "flashinfer is not installed", next_step="pip install flashinfer-python==0.6.12"
+        )
+    return found
