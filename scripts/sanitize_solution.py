@@ -51,8 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     from kernelkit.bench.device import choose
     from kernelkit.bench.tools import sanitizer
-    from kernelkit.bench.tools.call_driver import read_solution, target_of
+    from kernelkit.bench.tools.call_driver import target_of
     from kernelkit.dataset.store import Dataset
+    from kernelkit.solutions.single import read_solution
 
     dataset = Dataset.open(args.dataset)
     definition, solution = read_solution(args.source, dataset, args.definition)

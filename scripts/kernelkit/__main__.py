@@ -18,6 +18,11 @@ USAGE = "usage: kernelkit NAME [arguments]; kernelkit NAME --help tells more"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script that the first argument names; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    return cli.guarded(lambda: _run(words))
+
+
+def _run(words: list[str]) -> int:
+    """The script's exit code, or that of the answers without one."""
     if words[:1] == ["--version"]:
         cli.emit(None, as_json=False, text=__version__)
         return EXIT_OK

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -123,10 +124,20 @@ def run(
     body: Callable[[argparse.Namespace], int | None],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Parse `argv`, run `body`, and turn a KernelkitError into one line and its exit code."""
-    args = made.parse_args(argv)
+    """Parse `argv` and run `body`, guarded."""
+    return guarded(lambda: body(made.parse_args(argv)) or EXIT_OK)
+
+
+def guarded(body: Callable[[], int]) -> int:
+    """The exit code of `body`; a KernelkitError becomes one line and its exit code.
+
+    A reader of stdout that went away (`| head`) is no failure; a stdout that is full is one.
+    """
     try:
-        return body(args) or EXIT_OK
+        try:
+            return body()
+        finally:
+            _flush()
     except KernelkitError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -137,17 +148,36 @@ def run(
         return EXIT_OK
 
 
+def _flush() -> None:
+    """Write stdout to its end. Where that fails the rest goes nowhere, or Python tries it again."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise _unwritten(error) from None
+
+
+def _unwritten(error: OSError) -> KernelkitError:
+    return KernelkitError("stdout cannot be written", received=error.strerror)
+
+
 def say(text: str) -> None:
     """A line for the person: stderr, so that stdout stays one document under --json."""
     print(text, file=sys.stderr, flush=True)
 
 
 def emit(document: object, *, as_json: bool, text: str = "") -> None:
-    """The result on stdout: one JSON document, or the text form."""
+    """The result on stdout: one JSON document, or the text form. Raises KernelkitError."""
     if as_json:
-        print(json.dumps(document, indent=2, ensure_ascii=False))
-    elif text:
-        print(text)
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+    try:
+        if text:
+            print(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritten(error) from None
 
 
 def progress(items: Iterable[T], *, what: str, total: int | None = None) -> Iterable[T]:

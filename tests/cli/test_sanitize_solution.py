@@ -85,8 +85,8 @@ def test_a_source_that_is_not_there(prepared: tuple[Path, Path], tmp_path: Path)
 def test_a_folder_serves_by_pattern_and_must_be_unambiguous(
     prepared: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    from kernelkit.bench.tools.call_driver import read_solution
     from kernelkit.errors import UsageError
+    from kernelkit.solutions.single import read_solution
 
     folder = tmp_path / "folder"
     folder.mkdir()

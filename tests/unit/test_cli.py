@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from kernelkit import cli, errors
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 def _tree(error: type[errors.KernelkitError]) -> set[type[errors.KernelkitError]]:
@@ -50,6 +56,42 @@ def test_emit_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {"a": [1]}
     assert captured.err == "on the side\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "words",
+    [[SCRIPTS / "bench.py", "--help"], [SCRIPTS / "setup_env.py", "--json"],
+     ["-m", "kernelkit", "--help"]],
+    ids=["help", "json", "installed"],
+)  # fmt: skip
+def test_a_reader_that_left_is_no_failure_and_a_full_disk_is_one(
+    words: list[object], unbuffered: str
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), "PYTHONUNBUFFERED": unbuffered}
+    reading, writing = os.pipe()
+    os.close(reading)
+    left = _into(writing, words, environment)
+    assert (left.returncode, left.stderr) == (0, "")
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    full = _into(os.open("/dev/full", os.O_WRONLY), words, environment)
+    if unbuffered and "--help" in words and "-m" not in words:
+        return  # argparse keeps to itself what it could not print
+    assert full.returncode == 1
+    assert full.stderr == ("error: stdout cannot be written; received: No space left on device\n")
+
+
+def _into(
+    stdout: int, words: list[object], environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            [sys.executable, *map(str, words)], stdout=stdout, stderr=subprocess.PIPE, text=True,
+            env=environment, timeout=60,
+        )  # fmt: skip
+    finally:
+        os.close(stdout)
 
 
 @pytest.mark.parametrize(("text", "values"), [("1", [1]), ("8,1,8", [8, 1])])

@@ -186,20 +186,17 @@ class OpFamily(ABC):
         return iter(())
 
     def undecided_rows(self, definition: Definition, inputs: Inputs) -> torch.Tensor | None:
-        """A mask of output rows where right kernels may decide differently (ties in a routing).
-        Default: none."""
+        """Mask of output rows where right kernels may differ (ties in a routing). Default: none."""
         return None
 
 
 def check_axes(definition: Definition, axes: Axes) -> None:
-    """Raises UsageError unless every variable axis has a value and no unknown axis is named."""
-    missing = [axis for axis in definition.var_axes if axis not in axes]
-    if missing:
+    """Raises UsageError unless every variable axis has a value."""
+    if any(axis not in axes for axis in definition.var_axes):
         raise UsageError(
-            f"{definition.name}: axes without a value",
-            received=dict(axes),
+            f"{definition.name}: axes without a value", received=dict(axes),
             allowed=", ".join(definition.var_axes),
-        )
+        )  # fmt: skip
 
 
 def generator(seed: int, stream: str) -> torch.Generator:

@@ -23,7 +23,7 @@ from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.store import Dataset
 from kernelkit.dataset.workload import Workload
-from kernelkit.errors import FormatError, KernelkitError, UsageError
+from kernelkit.errors import FormatError, KernelkitError
 
 CALLED = "kernelkit: the call is done"
 
@@ -80,35 +80,6 @@ def target_of(
         given=given_inputs(dataset, workload),
         device=device,
     )
-
-
-def read_solution(
-    path: Path, dataset: Dataset, definition: str | None = None
-) -> tuple[Definition, Solution]:
-    """A Solution file, or a folder of sources with its solution.json, and its definition.
-
-    Raises UsageError where there is none or (a folder that serves many) no single one; FormatError
-    for a file that is no Solution.
-    """
-    from kernelkit.solutions import documents, pack
-
-    if path.is_dir():
-        known = [dataset.find_definition(definition)] if definition else None
-        found = list(pack.pack(path, known or dataset.definitions().values()))
-        if len(found) != 1:
-            names = ", ".join(sorted(chosen.name for chosen, _ in found)[:5])
-            raise UsageError(
-                f"the folder serves {len(found)} definitions of the dataset", received=path,
-                allowed=names or "none", next_step="name one with --definition",
-            )  # fmt: skip
-        return found[0]
-    solution = documents.parse(documents.load(path), path)
-    if definition is not None and definition != solution.definition:
-        raise UsageError(
-            "the solution is for another definition", received=definition,
-            allowed=solution.definition,
-        )  # fmt: skip
-    return dataset.find_definition(solution.definition), solution
 
 
 def lightest(definition: Definition, workloads: list[Workload]) -> Workload:

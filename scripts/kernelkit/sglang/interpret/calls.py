@@ -240,7 +240,7 @@ def instantiate(
 ) -> Any:
     """Build an object of a class of the tree by running its __init__."""
     if classes.is_enum(m, cls):
-        return _enum_member(m, cls, args)
+        return classes.enum_member(m, cls, args)
     made = Instance(cls, file=frame.file.name, line=getattr(node, "lineno", 0))
     made.condition = m.open_here()
     key = binding.sharing_key(m, cls, args, kwargs, made)
@@ -259,14 +259,6 @@ def instantiate(
             call_function(m, init.function, args, kwargs, made, node, frame)
     m.bases.pop()
     return made
-
-
-def _enum_member(m: Machine, cls: ClassRef, args: list[Any]) -> Any:
-    for member in classes.enum_members(m, cls):
-        if args and isinstance(member, Instance):
-            if member is args[0] or member.attrs["value"] == args[0]:
-                return member
-    return Unknown(f"{cls.name}()")
 
 
 def _super(m: Machine, node: ast.Call, frame: Frame) -> Any:

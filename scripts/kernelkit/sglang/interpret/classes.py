@@ -138,6 +138,15 @@ def enum_members(m: Machine, cls: ClassRef) -> list[Any]:
     return [class_member(m, cls, k) for k in wanted]
 
 
+def enum_member(m: Machine, cls: ClassRef, args: list[Any]) -> Any:
+    """The member that a call of the enumeration gives: by value, or itself."""
+    for member in enum_members(m, cls):
+        if args and isinstance(member, Instance):
+            if member is args[0] or member.attrs["value"] == args[0]:
+                return member
+    return Unknown(f"{cls.name}()")
+
+
 def decorators(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     """The last words of the decorators' names."""
     found = set()

@@ -1,0 +1,115 @@
+"""The tree is as CLAUDE.md draws it: imports one way, no cycle, small files that say what they do.
+
+Every import counts, also one inside a function; those under TYPE_CHECKING need no order.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "scripts" / "kernelkit"
+ROOMS = sorted(
+    {path.relative_to(LIBRARY).parts[0].removesuffix(".py") for path in LIBRARY.rglob("*.py")}
+    - {"__init__", "__main__"}
+)
+MOST_LINES = 300
+
+
+def groups() -> list[set[str]]:
+    """The rooms as CLAUDE.md orders them: each group may import itself and those before it."""
+    text = " ".join((ROOT / "CLAUDE.md").read_text(encoding="utf-8").split())
+    (line,) = re.findall(r"Imports go one way: (.*?)\. ", text)
+    return [{name.strip() for name in part.split(",")} for part in line.split("<-")]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules of the pack that a file imports, but for types."""
+    stack: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:  # relative: a solution's sources
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        stack.extend(ast.iter_child_nodes(node))
+
+
+def edges(library: Path) -> dict[tuple[str, str], str]:
+    """Which room imports which other, with a file that does."""
+    found: dict[tuple[str, str], str] = {}
+    for path in sorted(library.rglob("*.py")):
+        place = path.relative_to(library)
+        room = place.parts[0].removesuffix(".py")
+        for name in imports(path):
+            words = name.split(".")
+            if words[0] == "kernelkit" and len(words) > 1 and room not in ("__main__", words[1]):
+                found.setdefault((room, words[1]), f"{place}: {name}")
+    return found
+
+
+def wrong_way(found: dict[tuple[str, str], str], order: list[set[str]]) -> list[str]:
+    """The imports that lead to a room further on, or both ways between two rooms."""
+    rank = {room: at for at, group in enumerate(order) for room in group}
+    return [
+        text for (room, other), text in found.items()
+        if other in rank and (rank[other] > rank[room] or (other, room) in found)
+    ]  # fmt: skip
+
+
+def cycles(found: dict[tuple[str, str], str]) -> set[str]:
+    """The rooms that reach themselves."""
+    left = {room for edge in found for room in edge}
+    while free := {room for room in left if not any(a == room and b in left for a, b in found)}:
+        left -= free
+    return left
+
+
+def test_every_room_has_its_place() -> None:
+    placed = [room for group in groups() for room in group if room != "scripts"]
+    assert sorted(placed) == ROOMS
+
+
+def test_imports_go_one_way() -> None:
+    found = edges(LIBRARY)
+    assert len(found) > 60
+    assert wrong_way(found, groups()) == []
+    assert cycles(found) == set()
+
+
+def test_a_wrong_import_is_seen(tmp_path: Path) -> None:
+    for name, text in {
+        "dataset/a.py": "def f():\n    from kernelkit.ops import b\n",
+        "ops/b.py": "import kernelkit.dataset.a\n",
+        "models/c.py": "if TYPE_CHECKING:\n    from kernelkit.ops import b\n",
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    found = edges(tmp_path)
+    assert set(found) == {("dataset", "ops"), ("ops", "dataset")}
+    assert wrong_way(found, [{"dataset"}, {"ops"}]) == [
+        "dataset/a.py: kernelkit.ops.b", "ops/b.py: kernelkit.dataset.a"
+    ]  # fmt: skip
+    ring = {("a", "b"): "", ("b", "c"): "", ("c", "a"): "", ("c", "d"): ""}
+    assert cycles(ring) == {"a", "b", "c"}
+
+
+def test_files_are_small_and_say_what_they_are() -> None:
+    found = sorted([*LIBRARY.rglob("*.py"), *(ROOT / "scripts").glob("*.py")])
+    assert len(found) > 400
+    assert [fault for path in found for fault in faults(path)] == []
+
+
+def faults(path: Path) -> Iterator[str]:
+    """What is wrong with a file. A reference or a test's part is embedded in others' files."""
+    text, place = path.read_text(encoding="utf-8"), path.relative_to(ROOT)
+    if (lines := len(text.splitlines())) > MOST_LINES:
+        yield f"{place}: {lines} lines, more than {MOST_LINES}"
+    first = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    if not first and not {"references", "parts"} & set(place.parts):
+        yield f"{place}: its first line does not say what it is for"
