@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__, examples=EXAMPLES)
     parser.add_argument(
         "--for", dest="wanted", type=cli.names, metavar="A,B",
-        help="end with 3 unless these scripts or skills work, at least in part",
+        help="only these scripts or skills; ends with 3 unless they work, at least in part",
     )  # fmt: skip
     parser.add_argument(
         "--target-dir", type=Path, default=Path("tmp"), metavar="DIR",
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from kernelkit import places
-    from kernelkit.machine.examine import examine
+    from kernelkit.machine.examine import examine, narrowed
     from kernelkit.machine.report import to_document, to_text
     from kernelkit.machine.verdicts import scripts_here, skills_here
 
@@ -63,6 +63,8 @@ def _run(args: argparse.Namespace) -> int:
             close = difflib.get_close_matches(name, known, n=5) or known
             raise UsageError("no such script or skill", received=name, allowed=", ".join(close))
     found = examine(args.target_dir, args.timeout)
+    if args.wanted:
+        found = narrowed(found, args.wanted)
     cli.emit(to_document(found), as_json=args.json, text=to_text(found))
     return _exit_code(found, args.wanted or ["derive_definitions", "validate_dataset"])
 

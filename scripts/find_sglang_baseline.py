@@ -95,10 +95,10 @@ def _write(args: argparse.Namespace, found: Implementation) -> None:
     if not args.dry_run:
         path = args.output or Path("sglang_implementation.json")
         try:
-            write_text(path, found.to_text())
+            changed = write_text(path, found.to_text())
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}") from None
-        text += f"\n\n  wrote {path}"
+        text += f"\n\n  {'wrote' if changed else 'unchanged:'} {path}"
     cli.emit(found.to_json(), as_json=args.json, text=text)
 
 

@@ -65,6 +65,16 @@ def test_for_what_is_wanted(tmp_path: Path, broken: str) -> None:
     assert done.returncode == 3 and "does not work here: bench" in done.stderr
 
 
+def test_only_what_is_wanted_is_told(tmp_path: Path, broken: str) -> None:
+    done = _run(tmp_path, "--for", "track-models,report", "--json", PYTHONPATH=broken)
+    document = json.loads(done.stdout)
+    assert set(document["skills"]) == {"track-models"}
+    assert {"report", "update_coverage"} <= set(document["scripts"])
+    assert "bench" not in document["scripts"]
+    assert "torch" not in {repair["name"] for repair in document["repairs"]}
+    assert "skills:" not in _run(tmp_path, "--for", "report", PYTHONPATH=broken).stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

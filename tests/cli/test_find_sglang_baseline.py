@@ -37,7 +37,8 @@ def test_writes_the_document_and_the_same_again(tmp_path: Path) -> None:
     layers = [m for m in document["modules"] if m["layer_class"] == "TinyLayer"]
     assert [m["count"] for m in layers] == [3]
     before = path.stat().st_mtime_ns
-    assert _run(tmp_path, *words).returncode == 0
+    again = _run(tmp_path, *words)
+    assert again.returncode == 0 and "unchanged: sglang_implementation.json" in again.stdout
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (written, before)
 
 

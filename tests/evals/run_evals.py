@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -126,7 +127,10 @@ def _output(wanted: Path | None) -> Path:
 
 def _about(args: argparse.Namespace, output: Path) -> dict[str, Any]:
     _modes(args)
-    words = args.agent_cmd.split()
+    try:
+        words = shlex.split(args.agent_cmd)
+    except ValueError as error:
+        raise UsageError(f"--agent-cmd: {error}", received=args.agent_cmd) from None
     if not words or shutil.which(words[0]) is None:
         raise MissingDependencyError("the agent is not on PATH", received=" ".join(words[:1]))
     git = ["git", "-C", str(all_cases.ROOT), "describe", "--always", "--dirty"]

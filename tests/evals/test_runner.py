@@ -86,6 +86,8 @@ def test_an_interrupt_ends_the_agents(tmp_path: Path) -> None:
     [
         ([], 2, "required"),
         (["--agent-cmd", "no-such-agent"], 3, "not on PATH"),
+        (["--agent-cmd", "'/no such/agent' -p"], 3, "/no such/agent"),
+        (["--agent-cmd", "an 'open quote"], 2, "No closing quotation"),
         (["--agent-cmd", "true", "--skills", "no-such"], 2, "no such skill"),
         (["--agent-cmd", "true", "--modes", "sideways"], 2, "no such mode"),
         (["--agent-cmd", "true", "--ids", "99"], 4, "no task"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kernelkit import places
@@ -53,6 +53,15 @@ def examine(target: Path, seconds: float) -> Examination:
         for name, named in skills_here(places.SKILLS).items()
     ]
     return Examination(facts, conflicts(facts), scripts, skills, repairs(facts, scripts))
+
+
+def narrowed(found: Examination, wanted: Sequence[str]) -> Examination:
+    """What concerns these scripts and skills, and the scripts that the skills name."""
+    named = skills_here(places.SKILLS)
+    kept = {*wanted, *(script for name in wanted for script in named.get(name, ()))}
+    scripts = [verdict for verdict in found.scripts if verdict.name in kept]
+    skills = [verdict for verdict in found.skills if verdict.name in wanted]
+    return replace(found, scripts=scripts, skills=skills, repairs=repairs(found.facts, scripts))
 
 
 def facts_of(probes: Sequence[tuple[str, Callable[[], list[Fact]]]]) -> dict[str, Fact]:

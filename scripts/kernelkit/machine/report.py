@@ -29,7 +29,9 @@ def to_text(found: Examination) -> str:
         lines += [f"{group}:", *(_fact(fact) for fact in facts), ""]
     if found.conflicts:
         lines += ["does not go together:", *(f"  {text}" for text in found.conflicts), ""]
-    lines += ["scripts:", *_verdicts(found.scripts), "", "skills:", *_verdicts(found.skills)]
+    lines += ["scripts:", *_verdicts(found.scripts)]
+    if found.skills:
+        lines += ["", "skills:", *_verdicts(found.skills)]
     if found.repairs:
         lines += ["", "repairs:"]
         for repair in found.repairs:
