@@ -18,6 +18,12 @@ _PLACES = {
     "definitions": "definition", "tests": "reference test", "solutions": "baseline solution",
     "workloads": "workloads", "blob": "recorded tensors", "traces": "traces",
 }  # fmt: skip
+_METRICS = {
+    "max_abs_error": "max abs error {:.2g}", "mean_abs_error": "mean abs error {:.2g}",
+    "max_rel_error": "max rel error {:.2g}", "mean_rel_error": "mean rel error {:.2g}",
+    "chi_square": "chi-square {:.4g}", "cells": "{} cells", "cosine": "cosine {:.6f}",
+    "matched_ratio": "matched {:.2%}",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,12 @@ def _test(held: Evidence) -> dict[str, Any] | None:
 
 
 def _metrics(said: object) -> str:
-    if isinstance(said, Mapping):
-        return ", ".join(f"{key} {value}" for key, value in said.items())
-    return str(said).split("\n")[0][:200]
+    """The errors of each output that a reviewer reads, or the reason why there are none."""
+    if not isinstance(said, Mapping):
+        return str(said).split("\n")[0][:200]
+    told = {name: [text.format(found[key]) for key, text in _METRICS.items() if key in found]
+            for name, found in said.items()}  # fmt: skip
+    return "; ".join(f"`{name}`: {', '.join(texts)}" for name, texts in told.items())
 
 
 def script(commands: Sequence[Sequence[str]]) -> str:

@@ -232,8 +232,13 @@ def record_test(dataset: Dataset, of: Definition, status: str = "passed") -> Non
         "status": status, "verified": status == "passed", "definition": outcomes.digest(of),
         "time": "2026-01-01T00:00:00Z", "duration_s": 3.0,
         "machine": {"device": "NVIDIA H200"}, "tests": {"passed": 4, "failed": 0, "skipped": 1},
-        "ground_truth": {"flashinfer": {"small": {"outcome": "passed",
-                                                  "metrics": {"worst_error": 0.001}}}},
+        "ground_truth": {"flashinfer": {
+            "small": {"outcome": "passed", "metrics": {
+                "output": {"max_abs_error": 0.0078125, "cosine": 0.9999979139746377,
+                           "matched_ratio": 1.0, "gain_noise": 0.00016147480337545738},
+                "lse": {"max_abs_error": 0.001750946044921875}}},
+            "large": {"outcome": "skipped", "reason": "too slow for the large size"},
+        }},
         "failures": [],
     }})  # fmt: skip
 

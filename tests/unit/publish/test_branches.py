@@ -132,6 +132,16 @@ def test_nothing_to_publish_is_unchanged(desk: Desk, capsys: pytest.CaptureFixtu
     assert git("branch", "--list", "onboard/*", at=desk.dataset.root) == ""
 
 
+def test_the_text_tells_of_the_reference_test_in_figures_that_one_reads(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared(desk, capsys)
+    text = (desk.output / DECODE / "dataset_pr.md").read_text(encoding="utf-8")
+    output = "`output`: max abs error 0.0078, cosine 0.999998, matched 100.00%"
+    assert f"| flashinfer | small | passed | {output}; `lse`: max abs error 0.0018 |" in text
+    assert "| flashinfer | large | skipped | too slow for the large size |" in text
+
+
 def test_dry_run_makes_nothing(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(path for path in desk.dataset.root.parent.rglob("*"))
     code, document = prepared(desk, capsys, "--dry-run")
