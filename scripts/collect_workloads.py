@@ -76,8 +76,7 @@ def _finish(run: Run, folder: Path, recording: Recording | None) -> int:
     is_good = not found.failed and not failed
     if recording is not None:
         is_good = _evaluate(run, added, recording, document) and is_good
-    about = recording.about if recording is not None else {"model": args.model_name}
-    _submission(run, found, about, document, is_good=is_good)
+    _submission(run, found, recording, document, is_good=is_good)
     cli.emit(document, as_json=args.json, text=text)
     if not is_good:
         return EXIT_FAILED
@@ -93,27 +92,33 @@ def _evaluate(
     if found is None:
         return True
     document["evaluation"] = vars(found)
-    for line in evaluation.lines(found):
+    for line in evaluation.lines(found, run.dataset.root):
         cli.say(line)
     return found.ok
 
 
 def _submission(
-    run: Run, found: Outcome, about: dict[str, Any], document: dict[str, Any], *, is_good: bool
+    run: Run,
+    found: Outcome,
+    recording: Recording | None,
+    document: dict[str, Any],
+    *,
+    is_good: bool,
 ) -> None:
     from kernelkit.capture.collection import pipeline, submission
 
-    made = pipeline.submission(run, found, about)
+    made = pipeline.submission(run, found, recording)
     if made is None or run.args.dry_run:
         return
     document["submission"] = submission.document(made)
+    pipeline.keep_text(run, made, recording)
     if run.args.submit and is_good:
         submission.submit(made)
         cli.say(f"pushed {made.branch}; text of the pull request:\n{made.body}")
     elif run.args.submit:
         cli.say("not submitted: something failed above")
     else:
-        cli.say(f"to submit (or run again with --submit):\n{made.shell()}")
+        cli.say(submission.offered(made))
 
 
 if __name__ == "__main__":

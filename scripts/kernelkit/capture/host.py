@@ -99,5 +99,6 @@ def require(versions: Mapping[str, str | None]) -> None:
     if absent:
         raise MissingDependencyError(
             f"not installed in SGLang's Python: {', '.join(absent)}",
-            next_step="install SGLang there, or name another environment with --env",
+            next_step="python scripts/setup_env.py sglang, then --env venv:.venv-sglang; "
+            "or name the environment that has them with --env",
         )

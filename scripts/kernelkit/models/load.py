@@ -37,7 +37,10 @@ def load_model(
         name = slug(model_name) if model_name else slug_of_config(config)
         return Model(name, raw, parse_config(raw, name=name))
     if repo_id is None and model_name is None:
-        raise UsageError("no model given", allowed="--config, --hf-repo-id or --model-name")
+        raise UsageError(
+            "no model given", allowed="--config, --hf-repo-id or --model-name",
+            next_step="of a checkpoint on this disk: --config FOLDER/config.json",
+        )  # fmt: skip
     found = repo_id or repository(str(model_name))
     raw = fetch_config(found, revision)
     name = slug(model_name or found)

@@ -126,12 +126,20 @@ def _groups(
     for definition in definitions:
         fits = [p for p in tried if definition.name in names[p]]
         if not fits:
-            given = ", ".join(f"tp={p.tp} ep={p.ep}" for p in tried)
-            choice.absent[definition.name] = f"{model.slug} has no such shape with {given}"
+            choice.absent[definition.name] = _why_no_shape(model, definition, options, tried)
             continue
         known = next((p for p in fits if p in groups), fits[0])
         groups.setdefault(known, []).append(definition)
     return groups
+
+
+def _why_no_shape(
+    model: Model, definition: Definition, options: Options, tried: Sequence[Parallelism]
+) -> str:
+    if routing.has_pages(definition):
+        return str(routing.case("page_size", options.version))
+    given = ", ".join(f"tp={p.tp} ep={p.ep}" for p in tried)
+    return f"{model.slug} has no such shape with {given}"
 
 
 def _names(model: Model, parallel: Parallelism, options: Options) -> set[str]:

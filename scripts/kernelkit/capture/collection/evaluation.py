@@ -100,7 +100,7 @@ def _read(found: Evaluated, output: Path, name: str, uuids: Sequence[str]) -> No
         found.failed[name] = failed
 
 
-def lines(found: Evaluated) -> list[str]:
+def lines(found: Evaluated, dataset: Path) -> list[str]:
     """What a person is told."""
     told = [f"baseline: {name}: {count} PASSED" for name, count in found.passed.items()]
     told += [f"baseline: {name}: {'; '.join(bad[:3])}" for name, bad in found.failed.items()]
@@ -108,4 +108,8 @@ def lines(found: Evaluated) -> list[str]:
         f"baseline: {name}: the dataset has no FlashInfer solution of it"
         for name in found.without_baseline
     ]
+    if found.without_baseline:
+        names = ",".join(found.without_baseline)
+        told.append(f"next: python scripts/make_baselines.py --dataset {dataset} "
+                    f"--definitions {names}, then this again with --resume")  # fmt: skip
     return [*told, f"error: evaluation: {found.problem}"] if found.problem else told

@@ -12,7 +12,7 @@ from typing import Any
 from kernelkit.dataset import atomic
 from kernelkit.errors import UsageError
 
-RECORD, SANITIZE, EVALUATE, SUBMIT = "record", "sanitize", "evaluate", "submit"
+RECORD, SANITIZE, EVALUATE = "record", "sanitize", "evaluate"
 STATE = "state.json"
 
 

@@ -21,6 +21,7 @@ from kernelkit.capture.sanitize.pipeline import Settings, chosen_definitions, sa
 from kernelkit.capture.sglang_pass.arguments import DEFAULT_VERSION
 from kernelkit.capture.sglang_pass.planning import as_text, passes_document
 from kernelkit.capture.sglang_pass.running import Capture, read_json, variables, write_json
+from kernelkit.dataset import atomic
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.store import Dataset
 from kernelkit.errors import NothingSelectedError
@@ -238,21 +239,44 @@ def evaluate(
         return None
     folder = recording.capture.work / "evaluation"
     found = evaluation.evaluate(run.dataset, pending, folder, timeout_s=3600)
-    if found.ok:
+    if found.ok and not found.without_baseline:
         state.finish(phases.EVALUATE, vars(found))
     return found
 
 
-def submission(run: Run, found: Outcome, about: Mapping[str, Any]) -> submissions.Submission | None:
-    """The dataset's commit, where something was added."""
+def submission(
+    run: Run, found: Outcome, recording: Recording | None
+) -> submissions.Submission | None:
+    """The dataset's commit, where this run or an earlier one has added what is not committed."""
+    root = run.dataset.root
     op_types = {d.name: d.op_type for d in run.wanted}
-    rows = [
-        {"name": item.name, "op_type": op_types[item.name], "added": item.written.added,
-         "ranges": item.ranges()}
-        for item in found.definitions
-        if item.written is not None and item.written.added
-    ]  # fmt: skip
-    return submissions.prepare(run.dataset.root, rows, about) if rows else None
+    rows = []
+    for item in found.definitions:
+        if item.written is None:
+            continue
+        file = f"workloads/{op_types[item.name]}/{item.name}.jsonl"
+        count = submissions.uncommitted(root, file, item.written.added)
+        rows.append({"name": item.name, "op_type": op_types[item.name], "added": count,
+                     "ranges": item.ranges()})  # fmt: skip
+    rows = [row for row in rows if row["added"]]
+    return submissions.prepare(root, rows, _about(run, recording)) if rows else None
+
+
+def _about(run: Run, recording: Recording | None) -> dict[str, Any]:
+    """Where the workloads come from, for the pull request's text."""
+    if recording is None:
+        return {"model": run.args.model_name}
+    versions = {name: recording.versions.get(name) for name in ("sglang", "flashinfer")}
+    return {**recording.about, **versions}
+
+
+def keep_text(run: Run, made: submissions.Submission, recording: Recording | None) -> None:
+    """Write the pull request's text into the run's folder; a dump that is there has none."""
+    if recording is None:
+        return
+    path = recording.capture.work / "pull_request.md"
+    atomic.write_text(path, f"# {made.title}\n\n{made.body}")
+    run.say(f"text of the pull request: {path}")
 
 
 def report(found: Outcome, *, dry_run: bool) -> tuple[dict[str, Any], str]:

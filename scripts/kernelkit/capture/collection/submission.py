@@ -64,12 +64,43 @@ def _body(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], added: in
     return "\n".join(lines) + "\n"
 
 
+def uncommitted(dataset: Path, file: str, added: int) -> int:
+    """How many lines of a dataset's file its last commit lacks; `added` outside a repository.
+
+    So a run that is done once more with --submit hands in what the first one has written.
+    """
+    if not is_repository(dataset):
+        return added
+    held = set(_git(dataset, "show", f"HEAD:./{file}").stdout.splitlines())
+    lines = (dataset / file).read_text(encoding="utf-8").splitlines()
+    return sum(line not in held for line in lines)
+
+
+def is_repository(dataset: Path) -> bool:
+    """Whether the dataset lies in a git repository."""
+    return _git(dataset, "rev-parse", "--is-inside-work-tree").returncode == 0
+
+
+def _git(dataset: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", "-C", str(dataset), *words], capture_output=True, text=True)
+
+
+def offered(submission: Submission) -> str:
+    """What a person is told who did not ask to submit."""
+    if is_repository(submission.dataset):
+        return f"to submit (or run again with --submit):\n{submission.shell()}"
+    clone = "python scripts/clone_repos.py --repos flashinfer-trace"
+    return f"not to be submitted: the dataset is not a git repository; one comes with: {clone}"
+
+
 def submit(submission: Submission) -> None:
     """Make the branch and the commit, and push it. Raises UsageError outside a git repository,
     KernelkitError where a command fails (those after it are not run)."""
-    inside = ["git", "-C", str(submission.dataset), "rev-parse", "--is-inside-work-tree"]
-    if subprocess.run(inside, capture_output=True).returncode != 0:
-        raise UsageError("the dataset is not a git repository", received=submission.dataset)
+    if not is_repository(submission.dataset):
+        raise UsageError(
+            "the dataset is not a git repository", received=submission.dataset,
+            next_step="python scripts/clone_repos.py --repos flashinfer-trace",
+        )  # fmt: skip
     for command in submission.commands():
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:

@@ -61,7 +61,7 @@ def absence(definition: Definition, spec: ModelSpec, flags: Flags, version: str)
         return _row("case", "masked", version)
     if spec.dsa is not None and op_type in ("mla_paged", "mla_ragged"):
         return _row("op_type", "dsa_paged", version)
-    if name.endswith("_ps64") or "page_size" in definition.axes and _page_size(definition) > 1:
+    if has_pages(definition):
         return _row("case", "page_size", version)
     if op_type == "rmsnorm" and _is_head_norm(definition, spec):
         return _row("case", "head_norm", version)
@@ -82,9 +82,9 @@ def _is_masked(spec: ModelSpec) -> bool:
     return heads is not None and (heads.logit_softcap is not None or heads.sinks)
 
 
-def _page_size(definition: Definition) -> int:
-    axis = definition.axes.get("page_size")
-    return int(getattr(axis, "value", 1) or 1)
+def has_pages(definition: Definition) -> bool:
+    """Whether its pages hold more than one token."""
+    return definition.const_axes.get("page_size", 1) > 1
 
 
 def _is_head_norm(definition: Definition, spec: ModelSpec) -> bool:

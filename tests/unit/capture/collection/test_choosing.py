@@ -77,6 +77,15 @@ def test_the_pool_of_recurrent_states_has_room_for_the_requests_and_no_more(
     assert served.engine["disable_radix_cache"] is False
 
 
+def test_pages_of_many_tokens_are_no_shape_of_another_model() -> None:
+    model = load("meta-llama__Llama-3.1-8B")
+    request = Request((), (Parallelism(),), page_sizes=(1, 64))
+    found = [v.definition for v in derive(model.spec, request).variants]
+    wanted = [d for d in found if d.name.startswith("gqa_paged_decode")]
+    (absent,) = choose(model, wanted, Options(), None).absent.values()
+    assert "pages of one token" in absent and "flashinfer_backend.py" in absent
+
+
 def test_a_shape_of_another_model_is_named() -> None:
     model, other = load("meta-llama__Llama-3.1-8B"), load("zai-org__GLM-4.5")
     wanted = definitions(other, "gqa_paged_decode_h96_kv8_d128_ps1")

@@ -67,7 +67,7 @@ def test_one_run_tells_of_every_definition(
         WRONG.name: [f"{uuid}: INCORRECT_NUMERICAL" for uuid in added[WRONG.name]]
     }
     assert found.without_baseline == [ALONE.name] and not found.problem and not found.ok
-    text = "\n".join(evaluation.lines(found))
+    text = "\n".join(evaluation.lines(found, dataset.root))
     assert f"{RIGHT.name}: 2 PASSED" in text and "no FlashInfer solution" in text
 
 

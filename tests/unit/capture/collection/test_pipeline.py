@@ -83,9 +83,33 @@ def test_decode_batches_are_exact_and_a_second_run_adds_nothing(
     assert "dataset has no FlashInfer solution" in said
     assert "switch -c workloads-" in document["submission"]["commands"]
     assert not (tmp_path / "dataset" / ".git").exists()
+    assert "not a git repository" in said and "make_baselines.py" in said
+    assert f"| `{DECODE}` |" in (tmp_path / "run" / "pull_request.md").read_text()
     code, document, said = collect(*wanted, "--resume")
     assert (code, added(document)) == (0, {})
-    assert "record: done before" in said
+    assert "record: done before" in said and "submission" not in document
+    a_later_run_hands_in_what_the_first_one_wrote(collect, tmp_path, len(rows))
+
+
+def a_later_run_hands_in_what_the_first_one_wrote(collect: Any, tmp_path: Path, count: int) -> None:
+    remote, git = tmp_path / "remote.git", ["git", "-C", str(tmp_path / "dataset")]
+    for command in (
+        ["git", "init", "-q", "--bare", str(remote)], [*git, "init", "-q"],
+        [*git, "config", "user.name", "t"], [*git, "config", "user.email", "t@example.com"],
+        [*git, "add", "definitions"], [*git, "commit", "-qm", "Definitions"],
+        [*git, "remote", "add", "origin", str(remote)],
+    ):  # fmt: skip
+        subprocess.run(command, check=True)
+    again = ("--definition-names", DECODE, "--resume")
+    code, document, said = collect(*again)
+    assert "run again with --submit" in said and code == 0
+    assert document["submission"]["title"].startswith(f"Add {count} workloads for gqa_paged")
+    code, document, said = collect(*again, "--submit")
+    shown = ["git", "-C", str(remote), "ls-tree", "-r", "--name-only",
+             document["submission"]["branch"]]  # fmt: skip
+    pushed = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+    assert f"workloads/gqa_paged/{DECODE}.jsonl" in pushed.split() and code == 0
+    assert "submission" not in collect(*again)[1]  # all of it is committed
 
 
 def test_a_server_that_dies_loses_nothing_and_resume_goes_on(collect: Any, tmp_path: Path) -> None:
