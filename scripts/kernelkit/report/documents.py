@@ -79,11 +79,6 @@ def json_parts(summary: Summary, **more: Any) -> Iterator[str]:
     yield f"{comma and chr(10) + '  '}]{end}\n"
 
 
-def json_text(summary: Summary) -> str:
-    """The JSON document as text."""
-    return "".join(json_parts(summary))
-
-
 def _dumped(value: object) -> str:
     return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import errno
 import getpass
-import hashlib
 import os
 import socket
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from kernelkit.dataset.store import Dataset
 from kernelkit.errors import KernelkitError, UsageError
 from kernelkit.report import documents
 from kernelkit.report.page import render
+from kernelkit.report.spool import Spool
 from kernelkit.report.summary import Selection, summarize
 from kernelkit.report.text import clean
 
@@ -42,7 +42,7 @@ State = tuple[tuple[str, int, int], ...]
 
 
 class Reports:
-    """The page and the JSON document of a dataset, kept until one of its files changes."""
+    """The page and the JSON document of a dataset, on disk until one of its files changes."""
 
     def __init__(self, root: Path, selection: Selection, command: str) -> None:
         self.root = root
@@ -50,20 +50,30 @@ class Reports:
         self.command = command
         self._lock = threading.Lock()
         self._state: State | None = None
-        self._documents: dict[str, bytes] = {}
+        self._documents: dict[str, Spool] = {}
 
-    def get(self, path: str) -> bytes:
-        """The bytes of `/` or `/report.json`. Raises KeyError, and what `summarize` raises."""
+    def get(self, path: str) -> Spool:
+        """`/` or `/report.json`. Raises KeyError, KernelkitError for a full disk and what
+        `summarize` raises."""
         with self._lock:
             state = self._look()
             if state != self._state:
-                summary = summarize(Dataset.open(self.root), self.selection)
-                self._documents = {
-                    "/": render(summary, self.command).encode("utf-8"),
-                    "/report.json": documents.json_text(summary).encode("utf-8"),
-                }
+                self._documents = self._made()
                 self._state = state
             return self._documents[path]
+
+    def _made(self) -> dict[str, Spool]:
+        summary = summarize(Dataset.open(self.root), self.selection)
+        try:
+            return {
+                "/": Spool([render(summary, self.command)]),
+                "/report.json": Spool(documents.json_parts(summary)),
+            }
+        except OSError as error:
+            raise KernelkitError(
+                "the report cannot be kept in a temporary file", received=error.strerror,
+                next_step="set TMPDIR to a folder with room",
+            ) from None  # fmt: skip
 
     def _look(self) -> State:
         """Name, time and size of all files that the report is made of."""
@@ -90,19 +100,18 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with a document, or 304 where the browser has it."""
         if not self._host_is_here():
-            return self._answer(403, b"this Host is not served\n", "text/plain")
+            return self._refuse(403, "this Host is not served")
         path = self.path.partition("?")[0]
         if path not in KINDS:
-            return self._answer(404, b"not found\n", "text/plain")
+            return self._refuse(404, "not found")
         try:
-            body = self.server.reports.get(path)
+            found = self.server.reports.get(path)
         except (KernelkitError, OSError) as error:
-            text = clean(str(error)).encode("utf-8", "replace")
-            return self._answer(503, b"no report: " + text + b"\n", "text/plain")
-        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            return self._refuse(503, f"no report: {clean(str(error))}")
+        tag = f'"{found.tag}"'
         if self.headers.get("If-None-Match") == tag:
-            return self._answer(304, b"", KINDS[path], tag)
-        self._answer(200, body, KINDS[path], tag)
+            return self._answer(304, 0, (), KINDS[path], tag)
+        self._answer(200, found.size, found.pieces(), KINDS[path], tag)
 
     do_HEAD = do_GET
 
@@ -115,15 +124,21 @@ class Handler(BaseHTTPRequestHandler):
             name = hosts[0].strip().lower()
         return name in HOSTS
 
-    def _answer(self, code: int, body: bytes, kind: str, tag: str = "") -> None:
+    def _refuse(self, code: int, text: str) -> None:
+        body = f"{text}\n".encode("utf-8", "replace")
+        self._answer(code, len(body), [body], "text/plain")
+
+    def _answer(
+        self, code: int, size: int, pieces: Iterable[bytes], kind: str, tag: str = ""
+    ) -> None:
         self.send_response(code)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(size))
         if tag:
             self.send_header("ETag", tag)
         self.end_headers()
         if self.command != "HEAD" and code != 304:
-            self.wfile.write(body)
+            self.wfile.writelines(pieces)
 
     def end_headers(self) -> None:
         """With the headers that every answer has, errors of the base class too."""
