@@ -56,7 +56,7 @@ class DsaPaged(OpFamily):
         return Definition(
             name=f"dsa_sparse_attention_h{heads}_ckv{ckv}_kpe{kpe}_topk{topk}_ps{page_size}",
             description=f"Sparse multi-head latent attention: each token attends to {topk} cache "
-            f"slots; {heads} heads, latent dim {ckv}, rope dim {kpe}, {page_size} tokens a page.",
+            f"slots; {heads} heads, latent dim {ckv}, rope dim {kpe}, pages of {page_size}.",
             op_type=self.op_type,
             tags=["sparse:topk", fi_api_tag(SPARSE_API)],
             axes={

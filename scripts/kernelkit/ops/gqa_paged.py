@@ -64,7 +64,7 @@ class GqaPaged(OpFamily):
             name=f"gqa_paged_{kind}_h{num_qo_heads}_kv{num_kv_heads}_d{head_dim}_ps{page_size}",
             description=f"Grouped-query attention, {kind.replace('_', ', ')}, over a "
             f"paged KV cache: {num_qo_heads} query heads, {num_kv_heads} KV heads, head dim "
-            f"{head_dim}, {page_size} tokens a page.",
+            f"{head_dim}, pages of {page_size}.",
             op_type=self.op_type,
             tags=[f"stage:{stage}", fi_api_tag(PREFILL_API if prefill else DECODE_API)],
             axes={**first, **shared, **paged.page_axes(prefill, page_size)},

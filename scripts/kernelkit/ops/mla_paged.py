@@ -56,8 +56,8 @@ class MlaPaged(OpFamily):
         return Definition(
             name=f"mla_paged_{kind}_h{heads}_ckv{ckv}_kpe{kpe}_ps{page_size}",
             description=f"Multi-head latent attention, {kind.replace('_', ', ')}, absorbed, over "
-            f"a paged latent cache: {heads} heads, latent dim {ckv}, rope dim {kpe}, {page_size} "
-            "tokens a page.",
+            f"a paged latent cache: {heads} heads, latent dim {ckv}, rope dim {kpe}, pages "
+            f"of {page_size}.",
             op_type=self.op_type,
             tags=[f"stage:{stage}", fi_api_tag(API)],
             axes=_axes(heads, ckv, kpe, page_size, prefill=prefill),
