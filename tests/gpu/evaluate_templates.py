@@ -27,18 +27,20 @@ import cases  # noqa: E402
 import try_template  # noqa: E402
 
 from kernelkit import cli  # noqa: E402
+from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.dataset.solution import Solution  # noqa: E402
 from kernelkit.dataset.store import Dataset  # noqa: E402
 from kernelkit.errors import EXIT_FAILED, EXIT_OK  # noqa: E402
+from kernelkit.reftests.plans import plan_of  # noqa: E402
 from kernelkit.solutions.templates import FOLDER, load_all  # noqa: E402
 
 PAGES = {"batch_size": (1, 4, 32), "tokens": (64, 2048)}
-SIZES: dict[str, tuple[dict[str, int], ...]] = {
-    "rope": tuple({"num_tokens": n, "num_qo_heads": 8, "num_kv_heads": 2, "max_seq_len": 4096}
-                  for n in (1, 77, 4096)),
-    "gemm": tuple({"M": n} for n in (1, 17, 128, 4096)),
-}  # fmt: skip
 ROWS = tuple({"batch_size": n} for n in (1, 7, 64, 1024))
+SIZES: dict[str, tuple[dict[str, int], ...]] = {
+    "rmsnorm": ROWS, "fused": ROWS,
+    "gemm": tuple({"M": n} for n in (1, 17, 128, 4096)),
+    "top": tuple({"batch_size": n} for n in (1, 7, 64)),  # a draw from 128256 is judged by many
+}  # fmt: skip
 ENGINES = ("kernelkit", "flashinfer-bench")
 
 
@@ -77,7 +79,9 @@ def write_dataset(root: Path, recorded: Sequence[Path], names: Sequence[str] | N
     if names:
         templates = [each for each in templates if each.name in names]
     wanted = {each.metadata["definition"] for each in templates}
-    made = [cases.Case(definitions[name], axes_of(name), []) for name in sorted(wanted)]
+    made = [
+        cases.Case(definitions[name], axes_of(definitions[name]), []) for name in sorted(wanted)
+    ]
     dataset = cases.write_dataset(root, made)
     for source in map(Dataset, recorded):
         add_recorded(dataset, source, wanted)
@@ -88,13 +92,15 @@ def write_dataset(root: Path, recorded: Sequence[Path], names: Sequence[str] | N
     return sum(works[template.metadata["definition"]] for template in templates)
 
 
-def axes_of(name: str) -> list[dict[str, int]]:
-    """Sizes of a definition, by its name."""
-    if "paged" in name:
+def axes_of(definition: Definition) -> list[dict[str, int]]:
+    """Sizes of a definition: those named here, or its reference test's."""
+    name = definition.name
+    if "paged_decode" in name:
         size = int(name.rsplit("_ps", 1)[1])
         both = ((b, t // size) for b in PAGES["batch_size"] for t in PAGES["tokens"])
         return [cases.decode_axes(batch, pages) for batch, pages in both]
-    return list(SIZES.get(name.split("_")[0], ROWS))
+    sizes = plan_of(definition).sizes
+    return list(SIZES.get(name.split("_")[0], (sizes["small"], sizes["medium"])))
 
 
 def add_recorded(dataset: Dataset, source: Dataset, wanted: set[str]) -> None:
