@@ -150,6 +150,46 @@ def gdn(device: str) -> Iterator[Case]:
                 yield f"batch {batch}, {list(given)}", definition, {**inputs, **given}
 
 
+def mtp(device: str) -> Iterator[Case]:
+    """Padding, slots that requests share, slots that nobody uses, fewer slots than requests."""
+    shapes = ((2, 4, 16), (2, 2, 24)) if device == "cpu" else ((4, 8, 128), (16, 32, 128))
+    for shape in shapes:
+        definition = family("gdn").definition(*shape, stage="mtp")
+        for slots, pool in pools(device):
+            axes = {"batch_size": len(slots), "seq_len": 3, "pool_size": pool}
+            inputs = plain(definition, axes, device)
+            inputs["initial_state_indices"] = torch.tensor(slots, dtype=torch.int32, device=device)
+            for given in ({}, {"scale": None}):
+                yield f"slots {slots[:6]} of {pool}", definition, {**inputs, **given}
+
+
+def mamba(device: str) -> Iterator[Case]:
+    """Both types of states, padding, slots that nobody uses."""
+    make = family("mamba_ssu").definition
+    shapes = ((4, 16, 24, 2), (2, 12, 16, 1))
+    if device != "cpu":
+        shapes = ((64, 64, 128, 8), (128, 64, 128, 1), (24, 80, 96, 1))
+    for shape in shapes:
+        for kind in ("bfloat16", "float32"):
+            definition = make(*shape, state_dtype=kind)
+            for slots, pool in pools(device, distinct=True):
+                axes = {"batch_size": len(slots), "state_cache_size": pool}
+                inputs = plain(definition, axes, device)
+                named = torch.tensor(slots, dtype=torch.int32, device=device)
+                inputs["state_batch_indices"] = named
+                yield f"slots {slots[:6]} of {pool}", definition, inputs
+
+
+def pools(device: str, distinct: bool = False) -> list[tuple[list[int], int]]:
+    """Slots of requests and the size of their pool; with `distinct` no two requests share one."""
+    found = [([2, -1, 0], 5), ([-1, -1], 2)]
+    if not distinct:
+        found.append(([1, 1, 0, 1], 2))
+    if device != "cpu":
+        found += [([3], 300), ([*range(299, 0, -1), -1], 300)]
+    return found
+
+
 def sampling(device: str) -> Iterator[Case]:
     """Peaked, flat and tied rows, one-hot ones; filters of every kind, those that filter nothing
     and those that keep one entry included. Each row stands DRAWS times."""
@@ -207,6 +247,7 @@ def drawn(definition: Definition, run: Run, inputs: dict[str, Any]) -> tuple[str
 
 FAMILIES: dict[str, Callable[[str], Iterator[Case]]] = {
     "gqa": gqa, "sampling": sampling, "mla": mla, "norms": norms, "gemm": gemm, "gdn": gdn,
+    "mtp": mtp, "mamba": mamba,
 }  # fmt: skip
 MANY_PARTS = {"BLOCK_TOKENS": 16, "LEAST_BLOCKS": 1, "PROGRAMS_PER_SM": 16}
 # Other parameters than the tuned ones: {} leaves those.
@@ -221,6 +262,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "norms": [{}, {"PROGRAM_ROWS": 2}],
     "gemm": [{}, {"BLOCK_N": 32, "BLOCK_K": 64}],
     "gdn": [{}, {"BLOCK_V": 8}],
+    "mtp": [{}, {"BLOCK_V": 8}],
+    "mamba": [{}, {"BLOCK_DIM": 8}],
 }
 
 
