@@ -180,6 +180,40 @@ def mamba(device: str) -> Iterator[Case]:
                 yield f"slots {slots[:6]} of {pool}", definition, inputs
 
 
+def sparse(device: str) -> Iterator[Case]:
+    """Padding here and there, a token of nothing else, a token without any; NaN in slots that
+    nobody names."""
+    make = family("dsa_paged").sparse
+    shapes = ((20, 32, 16, 40, 4), (4, 32, 16, 70, 1))
+    counts = (1, 3)
+    if device != "cpu":
+        shapes = ((16, 512, 64, 2048, 64), (128, 512, 64, 2048, 64), (16, 512, 64, 2048, 1))
+        counts = (1, 3, 64, 1000)
+    for shape in shapes:
+        definition, topk, size = make(*shape), shape[3], shape[4]
+        for tokens in counts:
+            rng = torch.Generator().manual_seed(tokens)
+            axes = {"num_tokens": tokens, "num_pages": 2 * -(-topk // size) + 3}
+            inputs = plain(definition, axes, device)
+            slots = axes["num_pages"] * size
+            named = torch.stack([torch.randperm(slots - size, generator=rng)[:topk] + size
+                                 for _ in range(tokens)])  # fmt: skip
+            named[torch.rand(tokens, topk, generator=rng) < 0.3] = -1
+            named[tokens // 2, : topk // 2] = -1
+            named[1:2] = -1
+            inputs["sparse_indices"] = named.to(torch.int32).to(device)
+            for name in ("ckv_cache", "kpe_cache"):
+                unused = torch.ones(slots, dtype=torch.bool)
+                unused[named[named >= 0]] = False
+                inputs[name].flatten(0, 1)[unused.to(device)] = math.nan
+            yield f"{tokens} tokens", definition, inputs
+    if device != "cpu":
+        inputs = plain(definition, {"num_tokens": 3, "num_pages": (1 << 22) + 4096}, device)
+        inputs["sparse_indices"] = ((1 << 22) + torch.arange(3 * 2048) % 4096).view(3, 2048)
+        inputs["sparse_indices"] = inputs["sparse_indices"].to(torch.int32).to(device)
+        yield "element offsets above 2^31", definition, inputs
+
+
 def pools(device: str, distinct: bool = False) -> list[tuple[list[int], int]]:
     """Slots of requests and the size of their pool; with `distinct` no two requests share one."""
     found = [([2, -1, 0], 5), ([-1, -1], 2)]
@@ -247,7 +281,7 @@ def drawn(definition: Definition, run: Run, inputs: dict[str, Any]) -> tuple[str
 
 FAMILIES: dict[str, Callable[[str], Iterator[Case]]] = {
     "gqa": gqa, "sampling": sampling, "mla": mla, "norms": norms, "gemm": gemm, "gdn": gdn,
-    "mtp": mtp, "mamba": mamba,
+    "mtp": mtp, "mamba": mamba, "sparse": sparse,
 }  # fmt: skip
 MANY_PARTS = {"BLOCK_TOKENS": 16, "LEAST_BLOCKS": 1, "PROGRAMS_PER_SM": 16}
 # Other parameters than the tuned ones: {} leaves those.
@@ -264,6 +298,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gdn": [{}, {"BLOCK_V": 8}],
     "mtp": [{}, {"BLOCK_V": 8}],
     "mamba": [{}, {"BLOCK_DIM": 8}],
+    "sparse": [{}, {"BLOCK_HEADS": 32, "BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64}],
 }
 
 

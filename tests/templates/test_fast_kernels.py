@@ -17,7 +17,7 @@ DRIVER = Path(__file__).with_name("fast_cases.py")
 UNFIT = "only 0-dimensional arrays"
 
 
-FAMILIES = ("gqa", "sampling", "mla", "norms", "gemm", "gdn", "mtp", "mamba")
+FAMILIES = ("gqa", "sampling", "mla", "norms", "gemm", "gdn", "mtp", "mamba", "sparse")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
@@ -32,6 +32,6 @@ def test_every_family() -> None:
     bad = [row for row in rows if row["status"] != "PASSED"]
     assert not bad, json.dumps(bad, indent=1)
     assert done.returncode == 0, done.stderr[-3000:]
-    op_types = ("gqa_paged", "sampling", "mla_paged", "rmsnorm", "gemm", "gdn_mtp", "gdn_decode", "mamba")
+    op_types = ("gqa_paged", "sampling", "mla_paged", "rmsnorm", "gemm", "gdn_mtp", "gdn_decode", "mamba", "dsa_sparse")
     for op_type in op_types:
         assert any(op_type in row["definition"] for row in rows), op_type

@@ -28,7 +28,10 @@ def mtp_kernel(
     BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_REQUESTS: tl.constexpr,
 ):  # fmt: skip
     """BLOCK_V rows of one value head's state in one slot; zeros for one request that is padding."""
-    rows, head, program = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    parts: tl.constexpr = (DIM_V + BLOCK_V - 1) // BLOCK_V
+    # One axis: a grid's others end at 65,535.
+    rows, head = tl.program_id(0) % parts, tl.program_id(0) // parts % HEADS
+    program = tl.program_id(0) // (parts * HEADS)
     i = rows * BLOCK_V + tl.arange(0, BLOCK_V)
     j = tl.arange(0, BLOCK_K)
     if program < requests:
@@ -96,7 +99,7 @@ def gdn_mtp(
     if programs == 0:  # an empty grid is an error
         return output, final_state
     with torch.cuda.device_of(q):  # Triton launches on the current device
-        mtp_kernel[(triton.cdiv(dim_v, BLOCK_V), heads, programs)](
+        mtp_kernel[(triton.cdiv(dim_v, BLOCK_V) * heads * programs,)](
             q, k, v, pool, slots, A_log, a, dt_bias, b, output, final_state, scale, batch, tokens,
             pool.shape[0], heads, heads // qk_heads, dim_k, dim_v, triton.next_power_of_2(dim_k),
             BLOCK_V, triton.next_power_of_2(max(1, batch)), num_warps=num_warps,

@@ -23,7 +23,10 @@ def mamba_kernel(
     BLOCK_DIM: tl.constexpr, BLOCK_SIZE: tl.constexpr, BLOCK_REQUESTS: tl.constexpr,
 ):  # fmt: skip
     """BLOCK_DIM rows of one head's state: of one request, or of one slot."""
-    part, head, program = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    parts: tl.constexpr = (DIM + BLOCK_DIM - 1) // BLOCK_DIM
+    # One axis: a grid's others end at 65,535.
+    part, head = tl.program_id(0) % parts, tl.program_id(0) // parts % HEADS
+    program = tl.program_id(0) // (parts * HEADS)
     i = part * BLOCK_DIM + tl.arange(0, BLOCK_DIM)
     j = tl.arange(0, BLOCK_SIZE)
     tile = (head * DIM + i[:, None]) * SIZE + j[None, :]
@@ -93,7 +96,7 @@ def mamba_decode(
     if programs == 0:  # an empty grid is an error
         return output, new_state
     with torch.cuda.device_of(state):  # Triton launches on the current device
-        mamba_kernel[(triton.cdiv(dim, BLOCK_DIM), heads, programs)](
+        mamba_kernel[(triton.cdiv(dim, BLOCK_DIM) * heads * programs,)](
             state, x, dt, A, B, C, D, dt_bias, slots, output, new_state, batch, x.stride(0),
             dt.stride(0), B.stride(0), C.stride(0), A.stride(0), D.stride(0), dt_bias.stride(0),
             heads, heads // groups, dim, size, BLOCK_DIM, triton.next_power_of_2(size),

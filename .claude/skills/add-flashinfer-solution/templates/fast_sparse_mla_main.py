@@ -1,0 +1,60 @@
+"""Sparse MLA attention (DSA) in Triton: each token reads the slots it names, once for all heads.
+
+Prediction for one H200 (4.2 TB/s, 2 us for each of two launches, 3 us of dependent reads, 2 us for
+the merge) at 16 heads, 512 + 64 dims, 2,048 slots a token (2.4 MB): 1 token 9 us, 64 tokens 44 us,
+1,024 tokens 570 us (one launch: nothing is split).
+
+Not measured yet: `python tests/benchmarks/kernels.py --device cuda:0 --only sparse` does.
+
+No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
+object, to count its outputs.
+"""
+
+import torch
+
+from .kernels.sparse_mla import sparse_mla
+
+TUNING = {
+    "size": "num_tokens",
+    "parameters": {
+        "BLOCK_HEADS": [16, 32, 64],
+        "BLOCK_TOKENS": [32, 64],
+        "PROGRAMS_PER_SM": [1, 2],
+        "num_warps": [4, 8],
+        "num_stages": [2, 3, 5, 7],
+    },
+}
+
+# tuned: begin (scripts/tune_solution.py writes this table: the first row that reaches up_to counts)
+TUNED = [
+    {
+        "up_to": None,
+        "BLOCK_HEADS": 16,
+        "BLOCK_TOKENS": 32,
+        "PROGRAMS_PER_SM": 2,
+        "num_warps": 4,
+        "num_stages": 5,
+    },
+]
+# tuned: end
+
+
+def tuned(size: int) -> dict[str, int]:
+    """The parameters for that many tokens."""
+    row = next(row for row in TUNED if row["up_to"] is None or size <= row["up_to"])
+    return {name: value for name, value in row.items() if name != "up_to"}
+
+
+@torch.no_grad()
+def run(
+    q_nope: torch.Tensor,
+    q_pe: torch.Tensor,
+    ckv_cache: torch.Tensor,
+    kpe_cache: torch.Tensor,
+    sparse_indices: torch.Tensor,
+    sm_scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """q_nope [tokens, h, ckv], q_pe [tokens, h, kpe], caches [pages, page size, dim],
+    sparse_indices [tokens, topk], -1 is padding -> output like q_nope, lse [tokens, h] float32."""
+    caches = ckv_cache, kpe_cache
+    return sparse_mla(q_nope, q_pe, *caches, sparse_indices, sm_scale, **tuned(q_nope.shape[0]))
