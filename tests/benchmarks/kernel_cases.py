@@ -26,8 +26,9 @@ from kernelkit.solutions.scaffold import MANIFEST, scaffold
 from kernelkit.solutions.templates import Template, choose, load_all
 from kernelkit.solutions.tuning.trial import inputs_of
 
-OURS = "fast_kernel"
+OURS, PLAIN = "fast_kernel", "triton_kernel"  # the second where no first serves
 RECORDED = 4  # of a definition
+EXTENTS = ("total_q", "num_kv_indices", "batch_size", "M", "num_tokens")
 IN_PLACE = '''"""FlashInfer's fused addition and RMSNorm as it is: in place, on copies."""
 
 import torch
@@ -71,8 +72,12 @@ class Workload:
 
         given: dict[str, Any] = {}
         if self.equal and "kv_indptr" in definition.inputs:
-            pages = self.axes["num_kv_indices"] // max(1, self.axes["batch_size"])
-            given["kv_indptr"] = (torch.arange(self.axes["len_indptr"]) * pages).to(torch.int32)
+            ends = torch.arange(self.axes["len_indptr"])
+            entries = self.axes.get("num_kv_indices", self.axes.get("total_kv", 0))
+            given["kv_indptr"] = (ends * (entries // max(1, len(ends) - 1))).to(torch.int32)
+            if "qo_indptr" in definition.inputs:
+                queries = self.axes["total_q"] // max(1, len(ends) - 1)
+                given["qo_indptr"] = (ends * queries).to(torch.int32)
             if "kv_last_page_len" in definition.inputs:
                 size = definition.const_axes["page_size"]
                 given["kv_last_page_len"] = torch.full((self.axes["batch_size"],), size).int()
@@ -100,11 +105,38 @@ def _sizes(axis: str, *values: int) -> list[Workload]:
     return [Workload(f"{axis[:1].lower()}{value}", {axis: value}) for value in values]
 
 
+def _pool(axis: str, batch: int, **more: int) -> Workload:
+    """Requests with a slot each, in a pool that has no other."""
+    return Workload(f"b{batch}", {"batch_size": batch, axis: batch, **more})
+
+
+def _tokens(tokens: int) -> Workload:
+    return Workload(f"t{tokens}", {"num_tokens": tokens, "num_pages": 1024})
+
+
+def _rope(tokens: int) -> Workload:
+    heads = {"num_qo_heads": 32, "num_kv_heads": 8}
+    return Workload(f"t{tokens}", {"num_tokens": tokens, "max_seq_len": 8192, **heads})
+
+
+def _prefill(batch: int, tokens: int, page_size: int = 0) -> Workload:
+    """Requests of equal length whose keys are all new."""
+    axes = {"total_q": batch * tokens, "len_indptr": batch + 1}
+    if page_size:
+        pages = batch * -(-tokens // page_size)
+        axes |= {"num_kv_indices": pages, "num_pages": pages + 1}
+    else:
+        axes["total_kv"] = batch * tokens
+    return Workload(f"b{batch} L{tokens}", axes)
+
+
 def table() -> list[tuple[Definition, list[Workload]]]:
     """Definitions with the sizes of published comparisons."""
     gqa, mla = family("gqa_paged").definition, family("mla_paged").definition
     norm, gemm, draw = (family(n).definition for n in ("rmsnorm", "gemm", "sampling"))
-    gdn = family("gdn").definition
+    gdn, mamba = family("gdn").definition, family("mamba_ssu").definition
+    sparse, ragged = family("dsa_paged").sparse, family("gqa_ragged").definition
+    rope = family("rope").definition
     lengths = ((1, 4096), (16, 2048), (64, 1024), (64, 8192), (128, 2048))
     rows = _sizes("batch_size", 1, 64, 1024, 16384)
     few = _sizes("M", 1, 4, 16, 32, 64)
@@ -127,6 +159,12 @@ def table() -> list[tuple[Definition, list[Workload]]]:
                                                                     (128, 4096))]),
         (mla(16, 512, 64, 64, prefill=False), [_decode(*e, 64) for e in ((16, 2048), (64, 2048))]),
         (gdn(16, 32, 128, stage="decode"), _sizes("batch_size", 1, 32, 128)),
+        (gdn(16, 32, 128, stage="mtp"), [_pool("pool_size", n, seq_len=4) for n in (1, 32, 128)]),
+        (mamba(64, 64, 128, 8), [_pool("state_cache_size", n) for n in (1, 64, 256)]),
+        (sparse(16, 512, 64, 2048, 64), [_tokens(n) for n in (1, 16, 64, 1024)]),
+        (ragged(32, 8, 128), [_prefill(*each) for each in ((8, 2048), (1, 8192), (16, 128))]),
+        (gqa(32, 8, 128, 1, prefill=True), [_prefill(8, 2048, 1), _prefill(1, 8192, 1)]),
+        (rope(128, 64), [_rope(n) for n in (1, 64, 4096)]),
     ]  # fmt: skip
 
 
@@ -150,20 +188,23 @@ def recorded(definition: Definition, most: int = RECORDED) -> list[Workload]:
 
 def _extent(axes: dict[str, int]) -> int:
     """How large a call is: cached entries, or rows."""
-    return next((axes[n] for n in ("num_kv_indices", "batch_size", "M") if n in axes), 0)
+    return next((axes[name] for name in EXTENTS if name in axes), 0)
 
 
 def contenders(definition: Definition) -> Iterator[Contender]:
     """Ours first, then everybody else's."""
-    yield Contender("ours", _from_template(definition, OURS))
+    ours = PLAIN if definition.op_type == "rope" else OURS
+    yield Contender("ours", _from_template(definition, ours))
     if definition.op_type == "mla_paged" and definition.const_axes["page_size"] == 1:
         yield Contender("vendored", _from_template(definition, "vendored_kernel"))
-    if definition.op_type == "gdn":
+    if definition.name.startswith("gdn_decode"):
         yield Contender("fla", _from_template(definition, "linear_attention"))
+    if definition.op_type == "dsa_paged":  # beside FlashInfer, which not every GPU runs
+        yield Contender("torch", _from_template(definition, "dense_baseline"))
     for solution in baselines.make(definition):
         provider = "flashinfer" if solution.name.startswith("flashinfer") else "torch"
         yield Contender(provider, solution)
-        if definition.op_type == "gqa_paged":
+        if definition.name.startswith("gqa_paged_decode"):
             yield Contender("flashinfer cuda cores", _without_tensor_cores(solution))
     if definition.name.startswith("fused_add_rmsnorm"):
         eps = family("rmsnorm").semantics(definition)["eps"]

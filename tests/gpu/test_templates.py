@@ -59,6 +59,40 @@ CASES: dict[str, Cases] = {
         {"axes": {"batch_size": 5}, "given": {"scale": None, "state": None}},
         {"axes": {"batch_size": 5}, "given": {"scale": 0.5}},
     ],
+    "gdn_mtp_qk4_v8_d128_k_last": [
+        {"axes": {"batch_size": batch, "seq_len": tokens, "pool_size": pool}}
+        for batch, tokens, pool in ((1, 2, 1), (3, 4, 7), (64, 4, 64), (100, 3, 128))
+    ],
+    "mamba_ssu_decode_h64_d64_s128_ng8": [
+        {"axes": {"batch_size": batch, "state_cache_size": pool}}
+        for batch, pool in ((1, 1), (3, 7), (64, 64), (100, 256))
+    ],
+    "dsa_sparse_attention_h16_ckv512_kpe64_topk2048_ps64": [
+        {"axes": {"num_tokens": tokens, "num_pages": 256}} for tokens in (1, 3, 64, 1024)
+    ],
+    "gqa_ragged_prefill_causal_h32_kv8_d128": [
+        {"axes": {"total_q": queries, "total_kv": keys, "len_indptr": requests + 1}}
+        for queries, keys, requests in ((1, 1, 1), (77, 333, 5), (4096, 4096, 2), (300, 8192, 64))
+    ],
+    **{
+        f"gqa_paged_prefill_causal_h32_kv8_d128_ps{size}": [
+            {
+                "axes": {
+                    "total_q": queries,
+                    "len_indptr": requests + 1,
+                    "num_kv_indices": pages,
+                    "num_pages": pages + 3,
+                }
+            }
+            for queries, pages, requests in (
+                (1, 1, 1),
+                (77, 999 // size, 5),
+                (4096, 4096 // size, 2),
+                (300, 8192 // size, 64),
+            )
+        ]
+        for size in (1, 64)
+    },
     "rmsnorm_h4096": NORM,
     "fused_add_rmsnorm_h4096": NORM,
     "gemm_n4096_k4096": [{"axes": {"M": rows}} for rows in (1, 17, 128, 4096)],

@@ -39,10 +39,11 @@ Run = Callable[..., Any]
 
 
 def paged(
-    definition: Definition, lengths: list[int], device: str, seed: int = 3, pages: int = 0
-) -> dict[str, Any]:
+    definition: Definition, lengths: list[int], device: str, seed: int = 3, pages: int = 0,
+    more: tuple[dict[str, int], dict[str, Any]] = ({}, {}),
+) -> dict[str, Any]:  # fmt: skip
     """Inputs for requests of these lengths; pages that nobody owns, and what no request has of its
-    last page, hold NaN."""
+    last page, hold NaN. `more`: further axes and inputs."""
     size = definition.const_axes["page_size"]
     counts = [-(-length // size) for length in lengths]
     used = sum(counts)
@@ -51,13 +52,15 @@ def paged(
     given = {
         "kv_indptr": torch.tensor([0, *counts]).cumsum(0).to(torch.int32),
         "kv_indices": order[:used].to(torch.int32),
+        **more[1],
     }
     last = [length - (count - 1) * size for length, count in zip(lengths, counts, strict=True)]
     if "kv_last_page_len" in definition.inputs:
         tails = [tail if length else 0 for tail, length in zip(last, lengths, strict=True)]
         given["kv_last_page_len"] = torch.tensor(tails, dtype=torch.int32)
     axes = {"batch_size": len(lengths), "len_indptr": len(lengths) + 1, "num_kv_indices": used,
-            "num_pages": max(pages, used + 5)}  # fmt: skip
+            "num_pages": max(pages, used + 5), **more[0]}  # fmt: skip
+    axes = {name: size for name, size in axes.items() if name in definition.var_axes}
     op = family(definition.op_type)
     inputs = op.make_inputs(definition, axes, seed=seed, device=device, given=given)
     owned = torch.zeros(axes["num_pages"] * size, dtype=torch.bool)
@@ -214,6 +217,35 @@ def sparse(device: str) -> Iterator[Case]:
         yield "element offsets above 2^31", definition, inputs
 
 
+def prefill(device: str) -> Iterator[Case]:
+    """Ragged, and pages of 1 and of many: requests of no queries or of no keys, of as many keys as
+    queries, of more, and of fewer (rows that see nothing)."""
+    ragged, make = family("gqa_ragged").definition, family("gqa_paged").definition
+    many = [[(1, 1)], [(3, 9), (0, 4), (5, 5), (2, 0), (9, 3), (40, 70)]]
+    shapes = ((2, 2, 24, 0), (10, 2, 16, 1), (16, 1, 16, 4))
+    if device != "cpu":
+        many += [[(0, 7), (700, 4097), (1, 12000), (129, 129)], [(2048, 2048)] * 2, [(1, 33)] * 300]
+        shapes = ((32, 8, 128, 0), (40, 8, 128, 1), (8, 8, 64, 64), (16, 1, 256, 16),
+                  (4, 2, 24, 1))  # fmt: skip
+    for *shape, size in shapes:
+        definition = make(*shape, size, prefill=True) if size else ragged(*shape)
+        for pairs in many:
+            queries = [queries for queries, _ in pairs]
+            given = {"qo_indptr": torch.tensor([0, *queries]).cumsum(0).to(torch.int32)}
+            rows = {"total_q": sum(queries)}
+            if size:
+                inputs = paged(definition, [keys for _, keys in pairs], device, more=(rows, given))
+            else:
+                keys = torch.tensor([0, *(keys for _, keys in pairs)]).cumsum(0).to(torch.int32)
+                axes = {**rows, "total_kv": int(keys[-1]), "len_indptr": len(pairs) + 1}
+                given["kv_indptr"] = keys
+                inputs = family(definition.op_type).make_inputs(
+                    definition, axes, seed=4, device=device, given=given
+                )
+            yield f"{pairs[:4]}", definition, inputs
+            yield f"{pairs[:4]}, scale below 0", definition, {**inputs, "sm_scale": -0.1}
+
+
 def pools(device: str, distinct: bool = False) -> list[tuple[list[int], int]]:
     """Slots of requests and the size of their pool; with `distinct` no two requests share one."""
     found = [([2, -1, 0], 5), ([-1, -1], 2)]
@@ -281,7 +313,7 @@ def drawn(definition: Definition, run: Run, inputs: dict[str, Any]) -> tuple[str
 
 FAMILIES: dict[str, Callable[[str], Iterator[Case]]] = {
     "gqa": gqa, "sampling": sampling, "mla": mla, "norms": norms, "gemm": gemm, "gdn": gdn,
-    "mtp": mtp, "mamba": mamba, "sparse": sparse,
+    "mtp": mtp, "mamba": mamba, "sparse": sparse, "prefill": prefill,
 }  # fmt: skip
 MANY_PARTS = {"BLOCK_TOKENS": 16, "LEAST_BLOCKS": 1, "PROGRAMS_PER_SM": 16}
 # Other parameters than the tuned ones: {} leaves those.
@@ -298,6 +330,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gdn": [{}, {"BLOCK_V": 8}],
     "mtp": [{}, {"BLOCK_V": 8}],
     "mamba": [{}, {"BLOCK_DIM": 8}],
+    "prefill": [{}, {"BLOCK_ROWS": 16, "BLOCK_TOKENS": 16}],
     "sparse": [{}, {"BLOCK_HEADS": 32, "BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64}],
 }
 

@@ -39,7 +39,11 @@ def definitions() -> dict[str, Definition]:
     """The definitions that templates are written for, by name."""
     norm = family("rmsnorm").definition
     known = [
-        family("gdn").definition(4, 8, 128, stage="decode"),
+        *(family("gdn").definition(4, 8, 128, stage=stage) for stage in ("decode", "mtp")),
+        family("mamba_ssu").definition(64, 64, 128, 8),
+        family("dsa_paged").sparse(16, 512, 64, 2048, 64),
+        family("gqa_ragged").definition(32, 8, 128),
+        *(family("gqa_paged").definition(32, 8, 128, size, prefill=True) for size in (1, 64)),
         family("mla_paged").definition(16, 512, 64, 1, prefill=False),
         family("mla_paged").definition(16, 512, 64, 64, prefill=False),
         *(family("gqa_paged").definition(32, 8, 128, size, prefill=False) for size in (1, 64)),
