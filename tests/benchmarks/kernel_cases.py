@@ -28,7 +28,7 @@ from kernelkit.solutions.tuning.trial import inputs_of
 
 OURS, PLAIN = "fast_kernel", "triton_kernel"  # the second where no first serves
 RECORDED = 4  # of a definition
-EXTENTS = ("total_q", "num_kv_indices", "batch_size", "M", "num_tokens")
+EXTENTS = ("total_q", "num_kv_indices", "batch_size", "M", "num_tokens", "seq_len")
 IN_PLACE = '''"""FlashInfer's fused addition and RMSNorm as it is: in place, on copies."""
 
 import torch
@@ -137,6 +137,10 @@ def table() -> list[tuple[Definition, list[Workload]]]:
     gdn, mamba = family("gdn").definition, family("mamba_ssu").definition
     sparse, ragged = family("dsa_paged").sparse, family("gqa_ragged").definition
     rope = family("rope").definition
+    experts = family("moe").definition(
+        "fp8_block", "ds", num_experts=256, num_local_experts=32, top_k=8, n_group=8, topk_group=4,
+        hidden_size=7168, intermediate_size=2048,
+    )  # fmt: skip
     lengths = ((1, 4096), (16, 2048), (64, 1024), (64, 8192), (128, 2048))
     rows = _sizes("batch_size", 1, 64, 1024, 16384)
     few = _sizes("M", 1, 4, 16, 32, 64)
@@ -160,10 +164,11 @@ def table() -> list[tuple[Definition, list[Workload]]]:
         (mla(16, 512, 64, 64, prefill=False), [_decode(*e, 64) for e in ((16, 2048), (64, 2048))]),
         (gdn(16, 32, 128, stage="decode"), _sizes("batch_size", 1, 32, 128)),
         (gdn(16, 32, 128, stage="mtp"), [_pool("pool_size", n, seq_len=4) for n in (1, 32, 128)]),
-        (mamba(64, 64, 128, 8), [_pool("state_cache_size", n) for n in (1, 64, 256)]),
+        (mamba(64, 64, 128, 1), [_pool("state_cache_size", n) for n in (1, 64, 256)]),
         (sparse(16, 512, 64, 2048, 64), [_tokens(n) for n in (1, 16, 64, 1024)]),
         (ragged(32, 8, 128), [_prefill(*each) for each in ((8, 2048), (1, 8192), (16, 128))]),
         (gqa(32, 8, 128, 1, prefill=True), [_prefill(8, 2048, 1), _prefill(1, 8192, 1)]),
+        (experts, _sizes("seq_len", 1, 64, 4096)),
         (rope(128, 64), [_rope(n) for n in (1, 64, 4096)]),
     ]  # fmt: skip
 
@@ -199,7 +204,7 @@ def contenders(definition: Definition) -> Iterator[Contender]:
         yield Contender("vendored", _from_template(definition, "vendored_kernel"))
     if definition.name.startswith("gdn_decode"):
         yield Contender("fla", _from_template(definition, "linear_attention"))
-    if definition.op_type == "dsa_paged":  # beside FlashInfer, which not every GPU runs
+    if definition.op_type in ("dsa_paged", "moe"):  # beside FlashInfer, which not every GPU runs
         yield Contender("torch", _from_template(definition, "dense_baseline"))
     for solution in baselines.make(definition):
         provider = "flashinfer" if solution.name.startswith("flashinfer") else "torch"

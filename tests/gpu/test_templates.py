@@ -63,7 +63,7 @@ CASES: dict[str, Cases] = {
         {"axes": {"batch_size": batch, "seq_len": tokens, "pool_size": pool}}
         for batch, tokens, pool in ((1, 2, 1), (3, 4, 7), (64, 4, 64), (100, 3, 128))
     ],
-    "mamba_ssu_decode_h64_d64_s128_ng8": [
+    "mamba_ssu_decode_h64_d64_s128_ng1": [
         {"axes": {"batch_size": batch, "state_cache_size": pool}}
         for batch, pool in ((1, 1), (3, 7), (64, 64), (100, 256))
     ],
@@ -93,6 +93,9 @@ CASES: dict[str, Cases] = {
         ]
         for size in (1, 64)
     },
+    "moe_fp8_block_scale_ds_routing_topk8_ng8_kg4_e32_h7168_i2048": [
+        {"axes": {"seq_len": tokens}} for tokens in (1, 7, 64, 1000, 4096)
+    ],
     "rmsnorm_h4096": NORM,
     "fused_add_rmsnorm_h4096": NORM,
     "gemm_n4096_k4096": [{"axes": {"M": rows}} for rows in (1, 17, 128, 4096)],

@@ -21,6 +21,7 @@ FAMILIES = {
     "gqa": ["gqa_paged_decode"], "sampling": ["sampling"], "mla": ["mla_paged_decode"],
     "norms": ["rmsnorm", "gemma_fused_add_rmsnorm"], "gemm": ["gemm"], "gdn": ["gdn_decode"],
     "mtp": ["gdn_mtp"], "mamba": ["mamba_ssu_decode"], "sparse": ["dsa_sparse_attention"],
+    "moe": ["moe_fp8_block_scale_ds"],
     "prefill": ["gqa_ragged_prefill", "gqa_paged_prefill"],
 }  # fmt: skip
 

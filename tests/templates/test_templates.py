@@ -29,9 +29,10 @@ NVCC = shutil.which("nvcc")
 
 @pytest.fixture(scope="module")
 def real_definitions() -> dict[str, Definition]:
-    """The definitions of the bundled configs at the TP sizes that the templates name."""
+    """The definitions of the bundled configs at the TP and EP sizes that the templates name."""
     found: dict[str, Definition] = {}
-    request = Request(parallel=tuple(Parallelism(tp=size) for size in (1, 4, 8)))
+    degrees = [Parallelism(tp=size) for size in (1, 2, 4, 8)]
+    request = Request(parallel=(*degrees, Parallelism(tp=8, ep=8)))
     for path in sorted(CONFIGS.glob("*.json")):
         for variant in derive(load_model(None, None, path).spec, request).variants:
             found.setdefault(variant.definition.name, variant.definition)

@@ -40,9 +40,13 @@ def definitions() -> dict[str, Definition]:
     norm = family("rmsnorm").definition
     known = [
         *(family("gdn").definition(4, 8, 128, stage=stage) for stage in ("decode", "mtp")),
-        family("mamba_ssu").definition(64, 64, 128, 8),
+        family("mamba_ssu").definition(64, 64, 128, 1),
         family("dsa_paged").sparse(16, 512, 64, 2048, 64),
         family("gqa_ragged").definition(32, 8, 128),
+        family("moe").definition(
+            "fp8_block", "ds", num_experts=256, num_local_experts=32, top_k=8, n_group=8,
+            topk_group=4, hidden_size=7168, intermediate_size=2048,
+        ),
         *(family("gqa_paged").definition(32, 8, 128, size, prefill=True) for size in (1, 64)),
         family("mla_paged").definition(16, 512, 64, 1, prefill=False),
         family("mla_paged").definition(16, 512, 64, 64, prefill=False),
@@ -55,7 +59,7 @@ def definitions() -> dict[str, Definition]:
         norm(4096, 1e-5, fused=True),
         family("gemm").definition(4096, 4096),
         family("rope").definition(128, 64),
-    ]
+    ]  # fmt: skip
     return {definition.name: definition for definition in known}
 
 
