@@ -120,9 +120,24 @@ def test_template(template: Template) -> None:
     report(template.name, rows)
 
 
-def run(name: str, cases: Cases) -> list[dict[str, Any]]:
+@pytest.mark.parametrize("template", load_all(FOLDER), ids=lambda template: template.name)
+def test_another_than_the_current_device(template: Template) -> None:
+    """Inputs on the second GPU while the first is the current one: launches need a guard."""
+    import torch
+
+    package = PACKAGES.get(template.name)
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f"the package {package} is not installed")
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one GPU only")
+    cases = CASES[template.metadata["definition"]][:2]
+    rows = run(template.name, cases, device="cuda:1")
+    assert [row["status"] for row in rows] == ["PASSED"] * len(cases), rows
+
+
+def run(name: str, cases: Cases, device: str = "cuda") -> list[dict[str, Any]]:
     """The driver's verdicts. Fails with its output where it ended without them all."""
-    command = [sys.executable, str(DRIVER), name, "--device", "cuda", "--cases", json.dumps(cases)]
+    command = [sys.executable, str(DRIVER), name, "--device", device, "--cases", json.dumps(cases)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"case"')]
     if len(lines) != len(cases):

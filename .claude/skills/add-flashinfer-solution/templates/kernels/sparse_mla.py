@@ -58,8 +58,8 @@ def attend_slots(
         place = start + tl.arange(0, BLOCK_TOKENS)
         slot = tl.load(slots + token * TOPK + place, mask=place < TOPK, other=-1)
         valid = slot >= 0
-        page = (slot // PAGE_SIZE).to(tl.int64)  # int64: the cache may have over 2^31 elements
-        row = slot % PAGE_SIZE
+        slot = slot.to(tl.int64)  # the cache may have over 2^31 elements
+        page, row = slot // PAGE_SIZE, slot % PAGE_SIZE
         # Zeros, not whatever stands there: 0 * NaN is NaN in the product with v.
         latent = tl.load(
             ckv + (page * ckv_page + row * ckv_row)[:, None] + latent_dim[None, :],
