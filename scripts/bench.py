@@ -52,6 +52,7 @@ def _run(args: argparse.Namespace) -> int:
     chosen = engines.devices_of(args)
     plan = selection.plan(dataset, selection.Filters(
         args.definitions, args.op_types, args.solutions, args.workloads, args.resume, chosen[0],
+        args.baseline,
     ), done_in=target)  # fmt: skip
     for note in plan.notes:
         cli.say(f"note: {note}")

@@ -24,11 +24,16 @@ def devices_of(args: argparse.Namespace) -> list[str]:
         raise UsageError("--ray-address is for --engine ray", received=args.ray_address)
     if args.engine == RAY and args.profile:
         raise UsageError("--profile needs a GPU of this machine", received="--engine ray")
+    if args.cuda_graph and args.device == "cpu":
+        raise UsageError("--cuda-graph needs a GPU", received="--device cpu")
     if args.dry_run:
         return ["cuda" if args.device == "all" else args.device or "cpu"]
     if args.engine == RAY:
         return cluster.connect(args.ray_address, args.device)
-    return device.choose(args.device)
+    chosen = device.choose(args.device)
+    if args.cuda_graph and chosen == ["cpu"]:
+        raise UsageError("--cuda-graph needs a GPU", received="no GPU here")
+    return chosen
 
 
 def named(args: argparse.Namespace, devices: list[str]) -> str:

@@ -32,6 +32,7 @@ class Plan:
     tasks: list[Task] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    uuids: set[str] = field(default_factory=set)  # of all workloads that were looked at
     resumed: int = 0  # pairs that have a trace already
 
     @property
@@ -50,6 +51,7 @@ class Filters:
     workloads: int | list[str] | None = None  # the first N of each definition, or by uuid
     resume: bool = False
     device: str = "cpu"
+    baseline: str | None = None
 
 
 def plan(dataset: Dataset, filters: Filters, done_in: Dataset | None = None) -> Plan:
@@ -59,10 +61,13 @@ def plan(dataset: Dataset, filters: Filters, done_in: Dataset | None = None) -> 
     none was done before.
     """
     made = Plan()
-    by_definition = _solutions(dataset, filters, made)
+    by_definition = _solutions(dataset, filters, made, done_in or dataset)
+    by_uuid = filters.workloads if isinstance(filters.workloads, list) else []
     for definition in _definitions(dataset, filters):
         solutions = by_definition.get(definition.name, [])
         workloads = _workloads(dataset, definition, filters, made)
+        if by_uuid and not workloads:
+            continue  # they are another definition's
         if not workloads or not solutions:
             what = "workload" if not workloads else "solution"
             made.notes.append(f"{definition.name}: no {what}")
@@ -74,6 +79,12 @@ def plan(dataset: Dataset, filters: Filters, done_in: Dataset | None = None) -> 
             made.resumed += len(solutions) - len(left)
             if left:
                 made.tasks.append(Task(definition, workload, left))
+    if absent := set(by_uuid) - made.uuids:
+        raise UsageError(
+            "no such workload in what is chosen of the dataset",
+            received=", ".join(sorted(absent)),
+            next_step="--dry-run --json shows the uuids of workloads",
+        )
     if not made.tasks and not made.resumed:
         raise NothingSelectedError(
             "no workload with a solution",
@@ -98,6 +109,7 @@ def _workloads(
             made.refused.append(f"{place}: no value for axes {', '.join(sorted(missing))}")
         else:
             found[loaded.value.workload.uuid] = loaded.value.workload
+    made.uuids.update(found)
     if isinstance(filters.workloads, list):
         return [found[uuid] for uuid in filters.workloads if uuid in found]
     return list(found.values())[: filters.workloads]
@@ -125,7 +137,9 @@ def _definitions(dataset: Dataset, filters: Filters) -> Iterator[Definition]:
             yield definition
 
 
-def _solutions(dataset: Dataset, filters: Filters, made: Plan) -> dict[str, list[Solution]]:
+def _solutions(
+    dataset: Dataset, filters: Filters, made: Plan, done_in: Dataset
+) -> dict[str, list[Solution]]:
     """The runnable solutions by definition; a note for each other, bad files refused alone."""
     found: dict[str, list[Solution]] = {}
     known: set[str] = set()
@@ -148,6 +162,13 @@ def _solutions(dataset: Dataset, filters: Filters, made: Plan) -> dict[str, list
             found.setdefault(solution.definition, []).append(solution)
     if missing := set(filters.solutions or []) - known:
         raise UsageError("no such solution in the dataset", received=", ".join(sorted(missing)))
+    if filters.baseline is not None and filters.baseline not in known:
+        traced = (each.value.solution for each in done_in.load_traces() if each.value)
+        if filters.baseline not in traced:
+            raise UsageError(
+                "the baseline is no solution of the dataset, and has no trace",
+                received=filters.baseline,
+            )
     return found
 
 

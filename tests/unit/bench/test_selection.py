@@ -168,6 +168,23 @@ def test_a_bad_workload_line_is_refused_alone(filled: Dataset) -> None:
     assert [text.split(":")[1] for text in made.refused] == ["4", "5"]
 
 
+def test_uuids_of_one_definition_leave_the_others_unmentioned(filled: Dataset) -> None:
+    assert plan(filled, Filters(workloads=["u3"])).notes == []
+
+
+def test_a_uuid_that_is_not_there(filled: Dataset) -> None:
+    with pytest.raises(UsageError, match="no such workload.*u9"):
+        plan(filled, Filters(workloads=["u1", "u9"]))
+
+
+def test_a_baseline_is_a_solution_or_has_a_trace(filled: Dataset) -> None:
+    assert plan(filled, Filters(solutions=["a"], baseline="b")).pairs == 3
+    with pytest.raises(UsageError, match="the baseline is no solution.*gone"):
+        plan(filled, Filters(baseline="gone"))
+    _append_trace(filled, "gone", "u1", "cpu")
+    assert plan(filled, Filters(baseline="gone")).pairs == 6
+
+
 def test_workloads_by_uuid(filled: Dataset) -> None:
-    made = plan(filled, Filters(workloads=["u3", "absent"]))
+    made = plan(filled, Filters(workloads=["u3"]))
     assert [task.workload.uuid for task in made.tasks] == ["u3"]
