@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernelkit.dataset.store import Dataset
-from kernelkit.errors import KernelkitError
+from kernelkit.errors import FormatError, KernelkitError
 from kernelkit.inventory.coverage import session, writing
 from kernelkit.inventory.coverage.expected import Holdings
 from kernelkit.inventory.coverage.lines import SUMMARY, Document
@@ -56,6 +56,16 @@ def edit(content: bytes, dataset: Dataset, name: str) -> Edited:
         others = _OnlyOne(dataset, name, _marks(document, model))
         writing.refresh(document, model, others)
     return Edited(document.text.encode("utf-8", "surrogateescape"), tuple(listing))
+
+
+def require(content: bytes, where: str) -> None:
+    """Raises FormatError unless the bytes are a coverage document; `where` names them."""
+    if Document.of(content.decode("utf-8", "surrogateescape")).section(SUMMARY) is None:
+        raise FormatError(
+            f"{where} is no coverage document", allowed=f"one with a section `## {SUMMARY}`",
+            next_step="name another with --coverage-document, or bring this one in order: "
+            f"{command('update_coverage.py')} --document FILE --create makes a new one",
+        )  # fmt: skip
 
 
 def lists(content: bytes, name: str) -> bool:

@@ -187,13 +187,15 @@ def _publish_or_not(subject: Subject, publisher: Publisher, job: Job) -> None:
 
 
 def _document(bench: Repository, path: str) -> bytes:
-    """The coverage document of the base. Raises KernelkitError where it has none."""
+    """The coverage document of the base. Raises KernelkitError where it has none, or another."""
     if not bench.blobs(bench.base.sha, [path]):
         raise KernelkitError(
             "the bench repository has no coverage document", received=path,
             next_step="name it with --coverage-document",
         )  # fmt: skip
-    return bench.content(bench.base.sha, path)
+    content = bench.content(bench.base.sha, path)
+    coverage.require(content, f"{bench.base.branch}:{path} in {bench.root}")
+    return content
 
 
 def _coverage(

@@ -42,6 +42,19 @@ def test_a_document_that_changed_since_is_brought_together(
         assert parents == [first, git("rev-parse", "origin/main", at=desk.bench)]
 
 
+def test_another_file_in_the_document_s_place_is_named_where_it_lies(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.bench_upstream.commit({DOCUMENT: "# Not that document\n"})
+    git("fetch", "--quiet", at=desk.bench)
+    code, document = prepared(desk, capsys)
+    (error,) = document["definitions"][DECODE]["errors"]
+    assert code == 1
+    assert f"{DOCUMENT} in {desk.bench} is no coverage document" in error
+    assert "--coverage-document" in error and "update_coverage.py" in error
+    assert git("branch", "--list", BRANCH, at=desk.dataset.root)  # the other side stands
+
+
 def test_branch_of_somebody_else(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     root = desk.dataset.root
     git("switch", "--quiet", "-c", BRANCH, at=root)

@@ -179,7 +179,9 @@ def read_document(path: Path) -> Document:
     document = Document.of(text)
     if document.section(SUMMARY) is None:
         raise FormatError(
-            f"{path} is no coverage document", allowed=f"one with a section `## {SUMMARY}`"
+            f"{path} is no coverage document",
+            allowed=f"one with a section `## {SUMMARY}`",
+            next_step="name another with --document, or make a new one with --create",
         )
     return document
 
