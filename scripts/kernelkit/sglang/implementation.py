@@ -139,7 +139,8 @@ def _notes(
 
 
 def _with_templates(found: Implementation, flashinfer: Path | None) -> Implementation:
-    traced = templates.traced_apis(flashinfer) if flashinfer else None
+    names = {templates.plain(call.fi_api) for call in found.kernels if call.fi_api}
+    traced = templates.traced_apis(flashinfer, names) if flashinfer else None
     for call in found.kernels:
         call.has_trace_template = templates.has_template(call.fi_api, traced)
     return found

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
+from collections.abc import Set
 from pathlib import Path
 
 from kernelkit.errors import UsageError
+
+_DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
 
 
 def locate_flashinfer(path: Path | None) -> Path | None:
@@ -27,15 +31,23 @@ def locate_flashinfer(path: Path | None) -> Path | None:
     )  # fmt: skip
 
 
-def traced_apis(root: Path) -> dict[str, bool]:
-    """Name of a decorated function, or of a class with a decorated `run` -> has a template."""
+def plain(api: str) -> str:
+    """The last part of a dotted API: the name of its function or class."""
+    return api.rsplit(".", 1)[-1]
+
+
+def traced_apis(root: Path, names: Set[str]) -> dict[str, bool]:
+    """Which of `names` is a decorated function, or a class with a decorated method -> has a
+    template. Sources that define none of them are not parsed: that is most of the time it takes.
+    """
     found: dict[str, bool] = {}
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8", errors="replace")
-        if "flashinfer_api" not in text:
+        if "flashinfer_api" not in text or names.isdisjoint(_DEFINED.findall(text)):
             continue
         for name, traced in _of_file(text):
-            found[name] = found.get(name, False) or traced
+            if name in names:
+                found[name] = found.get(name, False) or traced
     return found
 
 
@@ -74,4 +86,4 @@ def has_template(api: str | None, traced: dict[str, bool] | None) -> bool | None
     """Whether an API carries a template; None for no API, or where no sources were read."""
     if api is None or traced is None:
         return None
-    return traced.get(api.rsplit(".", 1)[-1], False)
+    return traced.get(plain(api), False)
