@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from kernelkit.capture.sglang_pass import routing
 from kernelkit.dataset.definition import Definition
 from kernelkit.inventory.manifest import Evidence
 from kernelkit.inventory.support import UNTAGGED_API, FlashInferSide
@@ -63,6 +64,9 @@ class SglangSide:
     def status(self, definition: Definition, fi: FlashInferSide) -> SglangFinding:
         """Whether a run of the model would call the definition's FlashInfer API."""
         on_path = self._on_path(definition, fi.api)
+        if on_path and routing.has_pages(definition):
+            evidence = [self._pages(), *map(_seen, on_path[:_MOST])]
+            return SglangFinding("sgl_integrated", False, evidence)
         if on_path:
             return SglangFinding("sgl_integrated", True, [_seen(c) for c in on_path[:_MOST]])
         instead = [_seen(call) for call in self._of_op_type(definition)[:_MOST]]
@@ -76,6 +80,13 @@ class SglangSide:
             return SglangFinding("n/a", None, instead)
         text = f"no call of {fi.api.rpartition('.')[2]} in SGLang {self.version or ''}".rstrip()
         return SglangFinding("sgl_missing", path, [Evidence(about="sglang", text=text), *instead])
+
+    def _pages(self) -> Evidence:
+        """Why the API is called and this definition still is not."""
+        why = routing.case("page_size", self.version or "")
+        assert why is not None
+        file, _, line = why.file.rpartition(":")
+        return Evidence(about="sglang", text=why.reason, file=file, line=int(line))
 
     def _on_path(self, definition: Definition, api: str | None) -> list[KernelCall]:
         """The model's own calls of the API; those that only plan it go last."""

@@ -74,7 +74,7 @@ def _next_steps(kernels: Sequence[Kernel]) -> Iterator[str]:
         (differing, "differ from the dataset's definition of that name: compare before anything"),
         (found.get("new", 0), "are new: python scripts/derive_definitions.py writes them"),
         (_ready(kernels, True), "can be recorded now: SGLang calls them on this model's path"),
-        (_ready(kernels, False), "are called by SGLang on another path: flags or other weights"),
+        (_ready(kernels, False), "are called by SGLang otherwise: flags, other weights or pages"),
         (_ready(kernels, None), "are called by SGLang somewhere; this model's path is not known"),
         (found.get("sgl_missing", 0), "exist in FlashInfer, but SGLang does not call them"),
         (_without_template(kernels), "exist in FlashInfer without a trace template"),

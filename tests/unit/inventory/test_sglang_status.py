@@ -112,6 +112,24 @@ def test_the_models_own_path_goes_first(side: SglangSide) -> None:
     assert found.evidence[0].line == 7 and "on CUDA" in found.evidence[0].text
 
 
+@pytest.mark.parametrize(("page_size", "recordable"), [(1, True), (64, False)])
+def test_pages_of_many_tokens_are_never_planned(
+    side: SglangSide, page_size: int, recordable: bool
+) -> None:
+    request = Request(op_types=("gqa_paged",), page_sizes=(page_size,))
+    definition = derive(model_of("meta-llama__Llama-3.1-8B").spec, request).variants[0].definition
+    api = "flashinfer.decode.BatchDecodeWithPagedKVCacheWrapper"
+    call = KernelCall(
+        module="RadixAttention", op_type="gqa_paged", provider="flashinfer", symbol=f"{api}.run",
+        file="sglang/srt/x.py", line=7, fi_api=f"{api}.run",
+    )  # fmt: skip
+    own = SglangSide(side.root, "0.5.14", _implementation(call))
+    found = own.status(definition, _supported(api))
+    assert (found.status, found.default_path) == ("sgl_integrated", recordable)
+    assert ("pages of one token" in found.evidence[0].text) is not recordable
+    assert found.evidence[-1].line == 7
+
+
 def test_another_path_is_said_to_be_one(side: SglangSide) -> None:
     call = KernelCall(module="MoE", op_type="rmsnorm", provider="triton", symbol="triton_norm",
                       file="sglang/srt/y.py", line=9)  # fmt: skip

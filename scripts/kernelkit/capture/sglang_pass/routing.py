@@ -83,8 +83,9 @@ def _is_masked(spec: ModelSpec) -> bool:
 
 
 def has_pages(definition: Definition) -> bool:
-    """Whether its pages hold more than one token."""
-    return definition.const_axes.get("page_size", 1) > 1
+    """Whether it is attention over pages of more than one token, which no plan is ever given."""
+    is_planned = definition.op_type in ("gqa_paged", "mla_paged")
+    return is_planned and definition.const_axes.get("page_size", 1) > 1
 
 
 def _is_head_norm(definition: Definition, spec: ModelSpec) -> bool:
