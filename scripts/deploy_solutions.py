@@ -88,7 +88,11 @@ def _run(args: argparse.Namespace) -> int:
     text = f"{curated.as_text(choices, verdicts)}\n\n{len(choices)} definitions: "
     cli.emit(document, as_json=args.json, text=f"{text}{len(deployed)} {where}")
     if not deployed:
-        raise NothingSelectedError("no definition of the selection has a solution to deploy")
+        raise NothingSelectedError(
+            "no definition of the selection has a solution to deploy",
+            next_step=f"python scripts/bench.py --dataset {args.dataset} gives solutions their "
+            "traces; what is left out otherwise says why above",
+        )
     return EXIT_FAILED if any(v["status"] == "FAILED" for v in verdicts) else EXIT_OK
 
 

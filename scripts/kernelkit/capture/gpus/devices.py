@@ -31,10 +31,12 @@ def find() -> list[Gpu]:
     """All of the host. Raises MissingDependencyError where there is none, or no nvidia-smi."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        raise MissingDependencyError("no GPU: nvidia-smi is not installed")
+        raise MissingDependencyError(
+            "no GPU: nvidia-smi is not installed", next_step="python scripts/doctor.py"
+        )
     gpus = [_row(line) for line in _ask(program, f"--query-gpu={_QUERY}").splitlines() if line]
     if not gpus:
-        raise MissingDependencyError("no GPU on this host")
+        raise MissingDependencyError("no GPU on this host", next_step="python scripts/doctor.py")
     return [part for gpu in gpus for part in _instances(gpu, _ask(program, None))]
 
 
