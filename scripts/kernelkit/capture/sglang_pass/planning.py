@@ -80,14 +80,22 @@ def make_plan(model: Model, options: Options) -> Plan:
     if any(size > 1 for size in options.page_sizes):
         plan.notes.append(str(routing.case("page_size", options.version)))
     shown: set[Parallelism] = set()
-    for parallel in options.parallel:
+    asked = _distinct(model, options)
+    for parallel in asked:
         try:
             plan.passes += _passes(model, options, parallel, found)
             shown.add(parallel)
         except KernelkitError as error:
             plan.notes.append(f"tp={parallel.tp}, ep={parallel.ep}: {error}")
-    _expect(plan, model, options, found, [p for p in options.parallel if p in shown])
+    _expect(plan, model, options, found, [p for p in asked if p in shown])
     return plan
+
+
+def _distinct(model: Model, options: Options) -> list[Parallelism]:
+    """The configurations; without experts those that differ in EP alone are one pass."""
+    if model.spec.moe is not None:
+        return list(options.parallel)
+    return list(dict.fromkeys(Parallelism(parallel.tp) for parallel in options.parallel))
 
 
 def _passes(

@@ -159,6 +159,14 @@ def test_real_parallelism_gives_the_engine_the_sizes() -> None:
     assert first.config is not None and first.config["num_attention_heads"] == 32
 
 
+@pytest.mark.parametrize(
+    ("name", "passes"), [("nvidia__Nemotron-H-56B-Base-8K", 3), ("Qwen__Qwen3-30B-A3B", 4)]
+)
+def test_without_experts_ep_makes_no_further_pass(name: str, passes: int) -> None:
+    plan = plan_of(name, parallel=(Parallelism(1, 1), Parallelism(1, 8)))
+    assert len({item.name for item in plan.passes}) == len(plan.passes) == passes
+
+
 def test_memory_goes_down_and_up() -> None:
     (first, *_) = plan_of("meta-llama__Llama-3.1-8B").passes
     tokens = [smaller(first, n).engine["max_total_tokens"] for n in (1, 2, 3, 9)]
