@@ -11,6 +11,7 @@ A script is a docstring, `build_parser()` and `main(argv=None) -> int`:
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import math
 import os
@@ -27,6 +28,9 @@ EXIT_CODES = (
     "exit codes: 0 ok, 1 checks failed, 2 usage, 3 missing dependency or device, "
     "4 nothing selected, 5 timeout"
 )
+
+# What a disk or a folder refuses, whatever the script does there.
+_OF_A_PLACE = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS)
 
 
 def parser(doc: str | None, *, examples: str = "") -> argparse.ArgumentParser:
@@ -131,7 +135,8 @@ def run(
 def guarded(body: Callable[[], int]) -> int:
     """The exit code of `body`; a KernelkitError becomes one line and its exit code.
 
-    A reader of stdout that went away (`| head`) is no failure; a stdout that is full is one.
+    A reader of stdout that went away (`| head`) is no failure; a full disk, a full stdout and a
+    folder that cannot be written are one each, in one line.
     """
     try:
         try:
@@ -146,6 +151,12 @@ def guarded(body: Callable[[], int]) -> int:
         return 130
     except BrokenPipeError:
         return EXIT_OK
+    except OSError as error:
+        if error.errno not in _OF_A_PLACE:
+            raise
+        say(f"error: {error.strerror}; received: {error.filename or 'a file'}; next: make room "
+            "there or name another place, then run the same command again")  # fmt: skip
+        return KernelkitError.exit_code
 
 
 def _flush() -> None:
