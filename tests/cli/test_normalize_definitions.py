@@ -113,6 +113,23 @@ def test_one_bad_file_hides_no_other(folder: Path) -> None:
     assert "context.jsonl:1" in document["warnings"][0]
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"reference": "def run(:"}, None),  # rmsnorm needs the template's eps only
+        ({"inputs": {"weigh,": {"shape": ["hidden_size"], "dtype": "bfloat16"}}}, "no Python name"),
+        ({"outputs": {"class": {"shape": None, "dtype": "float32"}}}, "no Python name"),
+    ],
+)
+def test_what_fuzzing_found(folder: Path, change: dict[str, Any], said: str | None) -> None:
+    """Each of these was a traceback, and hid the other dumps."""
+    (folder / "one" / "odd.json").write_text(json.dumps({**NORM, **change}))
+    done = _run(folder, "--dry-run", "--no-smoke", "--json")
+    assert "Traceback" not in done.stderr and (said or "") in done.stdout + done.stderr
+    named = [one["name"] for one in _document(done)["dumps"]]
+    assert {"rmsnorm_h4096", "other_s4"} <= set(named)
+
+
 def test_records_beside_the_dumps_are_used(folder: Path) -> None:
     record = {"api": "flashinfer.norm.rmsnorm", "dump": "rmsnorm_h4096", "scalars": {"eps": 1e-5}}
     lost = {"api": "flashinfer.norm.layernorm", "dump": "layernorm_h64"}

@@ -38,7 +38,12 @@ Frames = list[tuple[str, bytes]]
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    made = Dataset.create(tmp_path_factory.mktemp("records") / "dataset")
+    return definitions_of_the_samples(tmp_path_factory.mktemp("records") / "dataset")
+
+
+def definitions_of_the_samples(folder: Path) -> Dataset:
+    """A dataset with the definitions that the samples of this file are calls of."""
+    made = Dataset.create(folder)
     request = Request(op_types=("rmsnorm", "gqa_paged", "gqa_ragged", "sampling"))
     for config in (ASSETS / "config.json", FIXTURES / "configs" / "google__gemma-2-9b.json"):
         for variant in derive(load_model(None, None, config).spec, request).variants:

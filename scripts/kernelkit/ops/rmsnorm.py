@@ -145,9 +145,12 @@ def read_eps(reference: str) -> float | None:
     """The epsilon of a reference's text: a small constant, or the name of one, that is added.
 
     Else an eps passed to rms_norm, else a constant named like eps; None where there is none. The 1
-    of Gemma's 1 + weight is not small.
+    of Gemma's 1 + weight is not small. A text that is no Python (of another's dump) has none.
     """
-    tree = ast.parse(reference)
+    try:
+        tree = ast.parse(reference)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
     named = _constants(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):

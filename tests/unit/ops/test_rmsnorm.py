@@ -87,6 +87,11 @@ def test_eps_is_read_wherever_it_stands(text: str) -> None:
     assert read_eps(text) == 1e-5
 
 
+@pytest.mark.parametrize("text", ["def run(:", "\0", "(" * 5000, ""])
+def test_a_text_that_is_no_python_has_no_eps(text: str) -> None:
+    assert read_eps(text) is None
+
+
 def test_an_eps_that_the_text_takes_from_elsewhere_is_unknown() -> None:
     assert read_eps("def run(x, w, eps):\n    return x * (x.pow(2).mean(-1) + eps) ** -0.5") is None
 

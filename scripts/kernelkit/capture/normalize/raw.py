@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,8 @@ def unusable(document: object) -> str | None:
         return "is no trace dump: tags is no list"
     for side in ("inputs", "outputs"):
         for name, spec in document[side].items():
+            if not name.isidentifier() or iskeyword(name):
+                return f"is no trace dump: {side} has {name[:40]!r}, which is no Python name"
             shape = spec.get("shape")
             if shape is not None and not isinstance(shape, list):
                 return f"is no trace dump: {side}.{name} has no list as shape"

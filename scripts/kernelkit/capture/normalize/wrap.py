@@ -57,8 +57,7 @@ def _returns(made: Interface) -> list[str]:
     """What `run` returns, in the outputs' order."""
     if not made.results:
         values = [_held(parameter, out, made) for parameter, out in made.buffers.items()]
-        lines, values = [], values
-        return [f"    return {', '.join(values)}"] if lines == [] else lines
+        return [f"    return {', '.join(values)}"]
     if len(made.results) == 1:
         unpack = "    result = result[0] if isinstance(result, (tuple, list)) else result"
         return [unpack, f"    return {_held('result', made.results[0], made)}"]
