@@ -74,7 +74,7 @@ def _run(args: argparse.Namespace) -> int:
                 if time.monotonic() - begun > args.seconds:
                     skipped.append(f"{definition.name} {workload.label}")
                     continue
-                rows.append(measure(definition, workload, runs, device))
+                rows.append(_measured(definition, workload, runs, device))
                 cli.say(line_of(rows[-1]))
     document = {**facts(device), "rows": rows, "means": means(rows), "skipped": skipped,
                 "seconds": round(time.monotonic() - begun)}  # fmt: skip
@@ -86,6 +86,18 @@ def _run(args: argparse.Namespace) -> int:
     cli.emit(document, as_json=args.json, text=text)
     wrong = any(row["times"].get("ours", {}).get("error") for row in rows)
     return EXIT_FAILED if wrong else EXIT_TIMEOUT if skipped else EXIT_OK
+
+
+def _measured(definition: Definition, workload: Workload, runs: Runs, device: str) -> Row:
+    """Times of all contenders on one workload; where none can be had, the reason is ours: a row
+    that fails hides no other."""
+    try:
+        return measure(definition, workload, runs, device)
+    except Exception as error:
+        told = {"error": f"{type(error).__name__}: {error}"[:300]}
+        return {"definition": definition.name, "op_type": definition.op_type,
+                "workload": workload.label, "axes": workload.axes, "limit_us": math.nan,
+                "times": {"ours": told}}  # fmt: skip
 
 
 class Runs:

@@ -24,6 +24,7 @@ LARGE = 1 << 22  # elements
 # Inputs that families draw from a normal distribution, and its deviation; B's is 1/sqrt(K).
 NORMAL = {"k_cache": 1.0, "v_cache": 1.0, "ckv_cache": 1.0, "kpe_cache": 1.0, "state": 0.1,
           "hidden_states": 1.0, "residual": 1.0, "A": 1.0, "B": 1.0}  # fmt: skip
+WIDE = ("float16", "bfloat16", "float32")  # what can be drawn; quantized ones are made with scales
 Run = Callable[..., Any]
 
 
@@ -71,10 +72,10 @@ def drawn_there(definition: Definition, axes: dict[str, int], device: str) -> di
     drawn = {}
     for name in set(NORMAL) & set(definition.inputs):
         shape = definition.shape_of(name, dict(axes))
-        if shape is not None and math.prod(shape) >= LARGE:
+        dtype = definition.inputs[name].dtype.value
+        if shape is not None and math.prod(shape) >= LARGE and dtype in WIDE:
             scale = definition.const_axes["K"] ** -0.5 if name == "B" else NORMAL[name]
-            dtype = torch_dtype(definition.inputs[name].dtype.value)
-            values = torch.empty(shape, dtype=dtype, device=device)
+            values = torch.empty(shape, dtype=torch_dtype(dtype), device=device)
             drawn[name] = values.normal_(std=scale, generator=generator)
     return drawn
 
