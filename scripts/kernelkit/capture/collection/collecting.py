@@ -109,9 +109,10 @@ def planned(
                                  serving.plan.vocab_size, traffic.seed)  # fmt: skip
             plan = server_plan(serving.plan, asked, traffic)
             order = work / "passes" / plan.name / "server.json"
-            own = [*host.python, str(SERVER_PROGRAM), str(order)]
-            given = list(given_launch(launch_command).command) if launch_command else own
-            found.append((plan, given))
+            command = [*host.python, str(SERVER_PROGRAM), str(order)]
+            if launch_command is not None:
+                command = list(given_launch(launch_command).command)
+            found.append((plan, command))
     return found
 
 

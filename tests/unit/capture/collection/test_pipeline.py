@@ -163,6 +163,11 @@ def test_a_dry_run_shows_commands_environment_and_size(collect: Any, tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
+def test_an_empty_launch_command_is_refused_before_anything_starts(collect: Any) -> None:
+    code, _, said = collect("--all", "--dry-run", "--launch-command", "")
+    assert code == 2 and "an empty launch command" in said
+
+
 def test_a_dump_that_is_there_needs_no_server(collect: Any, tmp_path: Path) -> None:
     dump = SCRIPT.parent / "demo_assets" / "dump"
     code, document, said = collect("--dump", str(dump), "--dry-run")
