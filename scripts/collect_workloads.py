@@ -112,13 +112,7 @@ def _submission(
         return
     document["submission"] = submission.document(made)
     pipeline.keep_text(run, made, recording)
-    if run.args.submit and is_good:
-        submission.submit(made)
-        cli.say(f"pushed {made.branch}; text of the pull request:\n{made.body}")
-    elif run.args.submit:
-        cli.say("not submitted: something failed above")
-    else:
-        cli.say(submission.offered(made))
+    cli.say(submission.hand_in(made, asked=run.args.submit, is_good=is_good))
 
 
 if __name__ == "__main__":

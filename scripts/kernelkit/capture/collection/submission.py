@@ -85,8 +85,18 @@ def _git(dataset: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", "-C", str(dataset), *words], capture_output=True, text=True)
 
 
-def offered(submission: Submission) -> str:
-    """What a person is told who did not ask to submit."""
+def hand_in(submission: Submission, *, asked: bool, is_good: bool) -> str:
+    """Submit where that was asked for and nothing has failed; returns what a person is told.
+
+    Raises what `submit` raises.
+    """
+    if asked and is_good:
+        submit(submission)
+        return f"pushed {submission.branch}; text of the pull request:\n{submission.body}"
+    return "not submitted: something failed above" if asked else _offered(submission)
+
+
+def _offered(submission: Submission) -> str:
     if is_repository(submission.dataset):
         return f"to submit (or run again with --submit):\n{submission.shell()}"
     clone = "python scripts/clone_repos.py --repos flashinfer-trace"
