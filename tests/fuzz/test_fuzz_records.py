@@ -221,6 +221,16 @@ def test_level10_records(tmp_path: Path, dataset: Dataset) -> None:
     assert len(snapshot(tmp_path)) == 4
 
 
+def test_a_call_without_its_tensors_is_refused_alone(tmp_path: Path, dataset: Dataset) -> None:
+    """Found by guided.py: the norm's input was not in the record, and nothing else was read."""
+    bare = {**RECORD, "tensor_details": {}}
+    _call(tmp_path, json.dumps(bare).encode(), None, 1)
+    _call(tmp_path, json.dumps(RECORD).encode(), BLOB, 2)
+    found: Any = _sanitized(tmp_path, dataset, accept_incomplete=True)
+    assert found.calls == 2 and [one.distinct for one in found.definitions] == [1]
+    assert any("input is" in one.detail for all_of in found.unusable.values() for one in all_of)
+
+
 def test_level10_tensors(tmp_path: Path, dataset: Dataset) -> None:
     length = int.from_bytes(PLAN_BLOB[:8], "little")
     header = json.loads(PLAN_BLOB[8 : 8 + length])

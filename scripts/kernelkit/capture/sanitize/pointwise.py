@@ -33,7 +33,7 @@ def norm(call: Call, strict: bool) -> Observed:
     inputs = {
         ours: shaped(tensor(call, theirs))
         for theirs, ours in _NORM_INPUTS.items()
-        if theirs in call.arguments
+        if theirs in call.arguments or theirs != "residual"
     }
     rows = inputs["hidden_states"]
     if len(rows.shape) == 3:  # a norm over each head: FlashInfer takes [tokens, heads, dim]
