@@ -85,3 +85,22 @@ def test_a_solution_from_a_config_to_a_report(library: Path, tmp_path: Path) -> 
     run("bench", "--dataset", "data", "--device", "cpu", "--iterations", 3, "--num-trials", 1)
     run("report", "--dataset", "data", "-o", "report.html")
     assert "mine" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(
+    os.environ.get("KERNELKIT_SLOW") != "1", reason="needs a package index: KERNELKIT_SLOW=1"
+)
+def test_uv_runs_a_script(tmp_path: Path) -> None:
+    """uv solves all extras for all Pythons first: a pin that one Python lacks stops every run."""
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not installed")
+    left_out = shutil.ignore_patterns(".git", ".venv*", "out", "tmp", "tests", "build")
+    pack = Path(shutil.copytree(ROOT, tmp_path / "a pack", symlinks=True, ignore=left_out))
+    config = ROOT / "scripts" / "demo_assets" / "config.json"
+    done = subprocess.run(
+        ["uv", "run", str(pack / "scripts" / "extract_model.py"), "--config", str(config),
+         "--output", str(tmp_path / "out")],
+        cwd=pack, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model_architecture.json").is_file()

@@ -54,7 +54,9 @@ _TOP = ("README.md", "CLAUDE.md", "AGENTS.md", "CONTRIBUTING.md", "SECURITY.md")
 FENCES = ("bash", "sh", "console")
 _FENCE = re.compile(r"^```(\w*)(?: [\w./-]+)?\s*$")  # a word, and the path of a file that is shown
 # Ours, with a parser: what users run, and developers' tools beside the tests.
-_SCRIPT = re.compile(r"(?:scripts|tests/docs|tests/evals|tests/mutation)/(?!test_)\w+\.py")
+_SCRIPT = re.compile(
+    r"(?:scripts|tests/docs|tests/evals|tests/fuzz|tests/mutation)/(?!test_)\w+\.py"
+)
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")

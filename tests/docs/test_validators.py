@@ -115,5 +115,5 @@ def test_claude_plugin(target: str, pack: Path) -> None:
 def test_the_versions_are_pinned() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (extra,) = re.findall(r"^validators = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
-    pins = dict(re.findall(r'"([\w-]+)==([\w.]+)"', extra))
+    pins = dict(re.findall(r'"([\w-]+)==([\w.]+)[";]', extra))
     assert set(pins) == {"skills-ref", "agnix", "skillsaw"}
