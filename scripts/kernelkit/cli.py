@@ -29,8 +29,10 @@ EXIT_CODES = (
     "4 nothing selected, 5 timeout"
 )
 
-# What a disk or a folder refuses, whatever the script does there.
-_OF_A_PLACE = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS)
+# What a disk or a folder refuses whatever the script does there, and what to do.
+_ROOM, _RIGHTS = "make room there or name another place", "look at its permissions"
+_OF_A_PLACE = {errno.EACCES: _RIGHTS, errno.EPERM: _RIGHTS, errno.EROFS: "name another place",
+               errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM}  # fmt: skip
 
 
 def parser(doc: str | None, *, examples: str = "") -> argparse.ArgumentParser:
@@ -154,8 +156,8 @@ def guarded(body: Callable[[], int]) -> int:
     except OSError as error:
         if error.errno not in _OF_A_PLACE:
             raise
-        say(f"error: {error.strerror}; received: {error.filename or 'a file'}; next: make room "
-            "there or name another place, then run the same command again")  # fmt: skip
+        say(f"error: {error.strerror}; received: {error.filename or 'a file'}; "
+            f"next: {_OF_A_PLACE[error.errno]}, then run the same command again")  # fmt: skip
         return KernelkitError.exit_code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import subprocess
@@ -80,6 +81,29 @@ def test_a_reader_that_left_is_no_failure_and_a_full_disk_is_one(
         return  # argparse keeps to itself what it could not print
     assert full.returncode == 1
     assert full.stderr == ("error: stdout cannot be written; received: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "next_step"),
+    [(errno.ENOSPC, "make room"), (errno.EROFS, "another place"), (errno.EACCES, "permissions")],
+)
+def test_what_a_place_refuses_is_one_line(
+    code: int, next_step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(args: argparse.Namespace) -> None:
+        raise OSError(code, os.strerror(code), "/some/place")
+
+    assert cli.run(cli.parser("x"), body, []) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert os.strerror(code) in line and "/some/place" in line and next_step in line
+
+
+def test_other_errors_of_the_system_are_not_hidden() -> None:
+    def body(args: argparse.Namespace) -> None:
+        raise FileNotFoundError(errno.ENOENT, "a bug", "x")
+
+    with pytest.raises(FileNotFoundError):
+        cli.run(cli.parser("x"), body, [])
 
 
 def _into(
