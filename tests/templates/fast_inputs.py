@@ -1,0 +1,317 @@
+"""Awkward calls of every family for the fast kernels: small for Triton's interpreter, large for a
+GPU. A case is a label, a definition and its inputs."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import torch
+
+from kernelkit.dataset.definition import Definition
+from kernelkit.ops import family
+
+Case = tuple[str, Definition, dict[str, Any]]  # label, definition, inputs
+
+
+def paged(
+    definition: Definition, lengths: list[int], device: str, seed: int = 3, pages: int = 0,
+    more: tuple[dict[str, int], dict[str, Any]] = ({}, {}),
+) -> dict[str, Any]:  # fmt: skip
+    """Inputs for requests of these lengths; pages that nobody owns, and what no request has of its
+    last page, hold NaN. `more`: further axes and inputs."""
+    size = definition.const_axes["page_size"]
+    counts = [-(-length // size) for length in lengths]
+    used = sum(counts)
+    rng = torch.Generator().manual_seed(seed)
+    order = torch.randperm(used + 5, generator=rng) + max(0, pages - used - 5)
+    given = {
+        "kv_indptr": torch.tensor([0, *counts]).cumsum(0).to(torch.int32),
+        "kv_indices": order[:used].to(torch.int32),
+        **more[1],
+    }
+    last = [length - (count - 1) * size for length, count in zip(lengths, counts, strict=True)]
+    if "kv_last_page_len" in definition.inputs:
+        tails = [tail if length else 0 for tail, length in zip(last, lengths, strict=True)]
+        given["kv_last_page_len"] = torch.tensor(tails, dtype=torch.int32)
+    axes = {"batch_size": len(lengths), "len_indptr": len(lengths) + 1, "num_kv_indices": used,
+            "num_pages": max(pages, used + 5), **more[0]}  # fmt: skip
+    axes = {name: size for name, size in axes.items() if name in definition.var_axes}
+    op = family(definition.op_type)
+    inputs = op.make_inputs(definition, axes, seed=seed, device=device, given=given)
+    owned = torch.zeros(axes["num_pages"] * size, dtype=torch.bool)
+    for request, length in enumerate(lengths):
+        start = int(given["kv_indptr"][request])
+        for page in range(counts[request]):
+            first = int(given["kv_indices"][start + page]) * size
+            owned[first : first + min(size, length - page * size)] = True
+    for name in inputs:
+        if name.endswith("_cache"):
+            inputs[name].flatten(0, 1)[~owned.to(device)] = math.nan
+    return inputs
+
+
+def plain(definition: Definition, axes: dict[str, int], device: str) -> dict[str, Any]:
+    """The family's own inputs."""
+    return family(definition.op_type).make_inputs(definition, axes, seed=4, device=device)
+
+
+SHORT = ([1], [0, 0, 5, 0], [65, 0, 129, 2, 40])  # few: the interpreter is slow
+LONG = (*SHORT, [70], [0], [3, 0, 33, 64, 1], [1] * 300, [0, 4097, 3, 12000, 0], [511] * 70,
+        [40000])  # fmt: skip
+
+
+def gqa(device: str) -> Iterator[Case]:
+    """Ratios 1, 5, 8 and 16, odd dims, pages of 1 and 64."""
+    make = family("gqa_paged").definition
+    shapes = [(2, 2, 24, 1), (10, 2, 16, 1), (8, 1, 16, 64), (16, 1, 16, 4)]
+    if device != "cpu":
+        shapes = [(32, 8, 128, 1), (32, 8, 128, 64), (40, 8, 128, 1), (8, 8, 64, 1),
+                  (16, 1, 256, 1), (128, 8, 128, 16), (4, 2, 24, 1)]  # fmt: skip
+    for shape in shapes:
+        definition = make(*shape, prefill=False)
+        for lengths in SHORT if device == "cpu" else LONG:
+            yield f"lengths {lengths[:8]}", definition, paged(definition, lengths, device)
+    if device != "cpu":
+        definition = make(32, 8, 128, 1, prefill=False)
+        inputs = paged(definition, [777, 0, 30], device, pages=(1 << 21) + 4096)
+        yield "element offsets above 2^31", definition, inputs
+
+
+def mla(device: str) -> Iterator[Case]:
+    """Pages of 1 and 64; more heads than a block of heads, and fewer."""
+    make = family("mla_paged").definition
+    shapes = [(20, 32, 16, 1), (4, 32, 16, 64)]
+    if device != "cpu":
+        shapes = [(16, 512, 64, 1), (128, 512, 64, 1), (16, 512, 64, 64), (20, 256, 32, 1)]
+    for shape in shapes:
+        definition = make(*shape, prefill=False)
+        for lengths in SHORT if device == "cpu" else LONG:
+            yield f"lengths {lengths[:8]}", definition, paged(definition, lengths, device)
+    if device != "cpu":
+        definition = make(16, 512, 64, 1, prefill=False)
+        inputs = paged(definition, [777, 0, 30], device, pages=(1 << 22) + 4096)
+        yield "element offsets above 2^31", definition, inputs
+
+
+def norms(device: str) -> Iterator[Case]:
+    """All four forms, sizes that are no power of two, few rows and many."""
+    make = family("rmsnorm").definition
+    sizes = (100,) if device == "cpu" else (128, 1536, 4096, 7168, 16384)
+    for size in sizes:
+        for fused, gemma in ((False, False), (True, False), (False, True), (True, True)):
+            definition = make(size, 1e-5, fused=fused, gemma=gemma)
+            for rows in (0, 3) if device == "cpu" else (0, 1, 7, 128, 129, 2049, 16384):
+                yield f"{rows} rows", definition, plain(definition, {"batch_size": rows}, device)
+    if device != "cpu":
+        definition = make(16384, 1e-5)
+        inputs = plain(definition, {"batch_size": (1 << 17) + 3}, device)
+        yield "element offsets above 2^31", definition, inputs
+
+
+def gemm(device: str) -> Iterator[Case]:
+    """Sizes that no block divides, few rows and many."""
+    make = family("gemm").definition
+    sizes = ((40, 72), (200, 520)) if device == "cpu" else (
+        (40, 72), (128, 2048), (4096, 4096), (6144, 4096), (28672, 4096), (4096, 14336)
+    )  # fmt: skip
+    for n, k in sizes:
+        definition = make(n, k)
+        for rows in (0, 17, 70) if device == "cpu" else (1, 3, 16, 17, 33, 64, 65, 300):
+            yield f"{rows} rows", definition, plain(definition, {"M": rows}, device)
+
+
+def gdn(device: str) -> Iterator[Case]:
+    """Given scales and none, no state, value heads in groups."""
+    make = family("gdn").definition
+    shapes = ((2, 4, 16), (2, 2, 24)) if device == "cpu" else ((4, 8, 128), (16, 32, 128))
+    for qk, heads, size in shapes:
+        definition = make(qk, heads, size, stage="decode")
+        for batch in (2,) if device == "cpu" else (1, 2, 3, 64, 257):
+            for given in ({}, {"scale": 0.0}, {"scale": None, "state": None}, {"scale": 0.5}):
+                inputs = plain(definition, {"batch_size": batch}, device)
+                yield f"batch {batch}, {list(given)}", definition, {**inputs, **given}
+
+
+def mtp(device: str) -> Iterator[Case]:
+    """Padding, slots that requests share, slots that nobody uses, fewer slots than requests."""
+    shapes = ((2, 4, 16), (2, 2, 24)) if device == "cpu" else ((4, 8, 128), (16, 32, 128))
+    for shape in shapes:
+        definition = family("gdn").definition(*shape, stage="mtp")
+        for slots, pool in pools(device):
+            axes = {"batch_size": len(slots), "seq_len": 3, "pool_size": pool}
+            inputs = plain(definition, axes, device)
+            inputs["initial_state_indices"] = torch.tensor(slots, dtype=torch.int32, device=device)
+            for given in ({}, {"scale": None}):
+                yield f"slots {slots[:6]} of {pool}", definition, {**inputs, **given}
+    if device != "cpu":
+        definition = family("gdn").definition(16, 32, 128, stage="mtp")
+        axes = {"batch_size": 2, "seq_len": 3, "pool_size": (1 << 12) + 5}
+        inputs = plain(definition, axes, device)
+        last = torch.tensor([(1 << 12) + 4, 1], dtype=torch.int32, device=device)
+        yield "element offsets above 2^31", definition, {**inputs, "initial_state_indices": last}
+
+
+def mamba(device: str) -> Iterator[Case]:
+    """Both types of states, padding, slots that nobody uses."""
+    make = family("mamba_ssu").definition
+    shapes = ((4, 16, 24, 2), (2, 12, 16, 1))
+    if device != "cpu":
+        shapes = ((64, 64, 128, 8), (128, 64, 128, 1), (24, 80, 96, 1))
+    for shape in shapes:
+        for kind in ("bfloat16", "float32"):
+            definition = make(*shape, state_dtype=kind)
+            for slots, pool in pools(device, distinct=True):
+                axes = {"batch_size": len(slots), "state_cache_size": pool}
+                inputs = plain(definition, axes, device)
+                named = torch.tensor(slots, dtype=torch.int32, device=device)
+                inputs["state_batch_indices"] = named
+                yield f"slots {slots[:6]} of {pool}", definition, inputs
+    if device != "cpu":
+        definition = make(64, 64, 128, 1)
+        axes = {"batch_size": 2, "state_cache_size": (1 << 12) + 5}
+        last = torch.tensor([(1 << 12) + 4, 1], dtype=torch.int32, device=device)
+        inputs = {**plain(definition, axes, device), "state_batch_indices": last}
+        yield "element offsets above 2^31", definition, inputs
+
+
+def sparse(device: str) -> Iterator[Case]:
+    """Padding here and there, a token of nothing else, a token without any; NaN in slots that
+    nobody names."""
+    make = family("dsa_paged").sparse
+    shapes = ((20, 32, 16, 40, 4), (4, 32, 16, 70, 1))
+    counts = (1, 3)
+    if device != "cpu":
+        shapes = ((16, 512, 64, 2048, 64), (128, 512, 64, 2048, 64), (16, 512, 64, 2048, 1))
+        counts = (1, 3, 64, 1000)
+    for shape in shapes:
+        definition, topk, size = make(*shape), shape[3], shape[4]
+        for tokens in counts:
+            rng = torch.Generator().manual_seed(tokens)
+            axes = {"num_tokens": tokens, "num_pages": 2 * -(-topk // size) + 3}
+            inputs = plain(definition, axes, device)
+            slots = axes["num_pages"] * size
+            named = torch.stack([torch.randperm(slots - size, generator=rng)[:topk] + size
+                                 for _ in range(tokens)])  # fmt: skip
+            named[torch.rand(tokens, topk, generator=rng) < 0.3] = -1
+            named[tokens // 2, : topk // 2] = -1
+            named[1:2] = -1
+            inputs["sparse_indices"] = named.to(torch.int32).to(device)
+            for name in ("ckv_cache", "kpe_cache"):
+                unused = torch.ones(slots, dtype=torch.bool)
+                unused[named[named >= 0]] = False
+                inputs[name].flatten(0, 1)[unused.to(device)] = math.nan
+            yield f"{tokens} tokens", definition, inputs
+    if device != "cpu":
+        inputs = plain(definition, {"num_tokens": 3, "num_pages": (1 << 22) + 4096}, device)
+        inputs["sparse_indices"] = ((1 << 22) + torch.arange(3 * 2048) % 4096).view(3, 2048)
+        inputs["sparse_indices"] = inputs["sparse_indices"].to(torch.int32).to(device)
+        yield "element offsets above 2^31", definition, inputs
+
+
+def prefill(device: str) -> Iterator[Case]:
+    """Ragged, and pages of 1 and of many: requests of no queries or of no keys, of as many keys as
+    queries, of more, and of fewer (rows that see nothing)."""
+    ragged, make = family("gqa_ragged").definition, family("gqa_paged").definition
+    many = [[(1, 1)], [(3, 9), (0, 4), (5, 5), (2, 0), (9, 3), (40, 70)]]
+    shapes = ((2, 2, 24, 0), (10, 2, 16, 1), (16, 1, 16, 4))
+    if device != "cpu":
+        many += [[(0, 7), (700, 4097), (1, 12000), (129, 129)], [(2048, 2048)] * 2, [(1, 33)] * 300]
+        shapes = ((32, 8, 128, 0), (40, 8, 128, 1), (8, 8, 64, 64), (16, 1, 256, 16),
+                  (4, 2, 24, 1))  # fmt: skip
+    for *shape, size in shapes:
+        definition = make(*shape, size, prefill=True) if size else ragged(*shape)
+        for pairs in many:
+            queries = [queries for queries, _ in pairs]
+            given = {"qo_indptr": torch.tensor([0, *queries]).cumsum(0).to(torch.int32)}
+            rows = {"total_q": sum(queries)}
+            if size:
+                inputs = paged(definition, [keys for _, keys in pairs], device, more=(rows, given))
+            else:
+                keys = torch.tensor([0, *(keys for _, keys in pairs)]).cumsum(0).to(torch.int32)
+                axes = {**rows, "total_kv": int(keys[-1]), "len_indptr": len(pairs) + 1}
+                given["kv_indptr"] = keys
+                inputs = family(definition.op_type).make_inputs(
+                    definition, axes, seed=4, device=device, given=given
+                )
+            yield f"{pairs[:4]}", definition, inputs
+            yield f"{pairs[:4]}, scale below 0", definition, {**inputs, "sm_scale": -0.1}
+    if device != "cpu":
+        definition = make(32, 8, 128, 1, prefill=True)
+        rows = {"qo_indptr": torch.tensor([0, 5, 40, 41], dtype=torch.int32)}
+        more = ({"total_q": 41}, rows)
+        inputs = paged(definition, [777, 35, 30], device, pages=(1 << 21) + 4096, more=more)
+        yield "element offsets above 2^31", definition, inputs
+
+
+def moe(device: str) -> Iterator[Case]:
+    """Groups of experts and none; all experts at hand and a rank's; tokens whose experts are all
+    elsewhere; one token and many."""
+    make = family("moe").definition
+    shapes, counts = ((16, 4, 128, 256),), (3,)
+    if device != "cpu":
+        shapes = ((256, 32, 7168, 2048), (256, 256, 1024, 512))
+        counts = (1, 7, 64, 700, 5000)
+    for experts, local, hidden, width in shapes:
+        for n_group, topk_group in ((8, 4), (1, 1)):
+            definition = make(
+                "fp8_block", "ds", num_experts=experts, num_local_experts=local, top_k=8,
+                n_group=n_group, topk_group=topk_group, hidden_size=hidden,
+                intermediate_size=width,
+            )  # fmt: skip
+            for tokens in counts:
+                inputs = plain(definition, {"seq_len": tokens}, device)
+                yield f"{tokens} tokens", definition, inputs
+            last = {**inputs, "local_expert_offset": experts - local}
+            yield f"{tokens} tokens, the last experts", definition, last
+            last["routing_bias"] = last["routing_bias"].clone()
+            last["routing_bias"][-local:] = -100.0 if local < experts // 2 else 0.0
+            yield f"{tokens} tokens, none here", definition, last
+
+
+def pools(device: str, distinct: bool = False) -> list[tuple[list[int], int]]:
+    """Slots of requests and the size of their pool; with `distinct` no two requests share one."""
+    found = [([2, -1, 0], 5), ([-1, -1], 2)]
+    if not distinct:
+        found.append(([1, 1, 0, 1], 2))
+    if device != "cpu":
+        found += [([3], 300), ([*range(299, 0, -1), -1], 300)]
+    return found
+
+
+def sampling(device: str) -> Iterator[Case]:
+    """Peaked, flat and tied rows, one-hot ones; filters of every kind, those that filter nothing
+    and those that keep one entry included. Each row stands DRAWS times."""
+    make = family("sampling").definition
+    for vocab in (300,) if device == "cpu" else (40, 32000, 128256):
+        rng = torch.Generator().manual_seed(vocab)
+        kept = FILTERS[:FEW] if device == "cpu" else FILTERS
+        logits = torch.randn(len(kept), vocab, generator=rng)
+        rows = {
+            "peaked": torch.softmax(3 * logits, dim=1),
+            "flat": torch.softmax(0.3 * logits, dim=1),
+            "tied": torch.softmax((2 * logits).round(), dim=1),
+            "equal": torch.full_like(logits, 1 / vocab),
+            "one-hot": torch.eye(vocab)[torch.arange(len(kept)) * 7 % vocab],
+        }
+        top_k, top_p = (torch.tensor(column) for column in zip(*kept, strict=True))
+        given = {"top_k": top_k.to(torch.int32), "top_p": top_p.to(torch.float32)}
+        for kind in ("top_k", "top_p", "top_k_top_p"):
+            definition = make(kind, vocab)
+            labels = ["peaked", *["tied"] * (kind == "top_k_top_p")] if device == "cpu" else rows
+            for label, probs in ((label, rows[label]) for label in labels):
+                filters = {n: v.to(device) for n, v in given.items() if n in definition.inputs}
+                yield label, definition, {"probs": probs.to(device), **filters}
+
+
+# k and p: with one of them, the other falls away. Of equal rows, no p takes a whole number of
+# entries: rounding would decide about the last one, and differently here and there.
+FILTERS = [(5, 0.51), (0, 0.97), (20, 0.0), (301, 1.0),
+           (1, 0.51), (5, 1.0), (0, 0.907), (40, 0.311), (-1, 1e-6), (100, 0.953), (7, 0.99),
+           (10**6, 1.0), (230, 0.711), (224, 0.99), (500, 1.0)]  # fmt: skip
+FEW = 4  # of them for the interpreter
