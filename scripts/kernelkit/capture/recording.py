@@ -89,7 +89,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a reader must know: `kind` dropped, limit, graph_capture, closed, error."""
+    """Something that a reader must know: `kind` dropped, thinned, limit, graph_capture, closed,
+    error."""
 
     kind: str
     detail: dict[str, Any]

@@ -11,6 +11,9 @@ from kernelkit.capture.frames import FrameWriter
 from kernelkit.capture.recording import SCHEMA_VERSION, digest_of
 
 _COMPRESS_FROM_BYTES = 256
+# Made once: json.dumps() makes an encoder for each text that it does not write in its own way.
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+_sorted = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def encode_blob(digest: bytes, data: bytes) -> bytes:
@@ -77,7 +80,7 @@ class RecordingWriter:
         Keys: f form, b {argument path: digest}, k attributes, p plan, o object, s step, m mode,
         l layer, t time_ns, x 1 when it raised. None when the file is full and the call is new.
         """
-        text = json.dumps([document.get(part) for part in "fbkpx"], sort_keys=True)
+        text = _sorted([document.get(part) for part in "fbkpx"])
         key = digest_of(text.encode())
         if (number := self._calls.get(key)) is not None:
             self.repeat(number, 1, document.get("s") or 0)
@@ -120,7 +123,7 @@ class RecordingWriter:
         return self.full
 
     def _interned(self, kind: str, document: dict[str, Any]) -> int:
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        text = _sorted(document)
         known = self._ids[kind]
         if text not in known:
             known[text] = len(known)
@@ -128,4 +131,4 @@ class RecordingWriter:
         return known[text]
 
     def _json(self, kind: str, document: dict[str, Any]) -> None:
-        self._frames.add(kind, json.dumps(document, separators=(",", ":")).encode())
+        self._frames.add(kind, _compact(document).encode())

@@ -10,8 +10,12 @@
     values                  arguments to keys and to JSON; which tensors' values are kept
     sink                    the writer's thread: one file per process
     steps                   SGLang's step, forward mode and layer
+    settling                steps that are like others before: what of them needs no look
     settings                what the parent asks for: a JSON file named by KERNELKIT_RECORDER
 
 Limits. Calls made while a CUDA graph is captured are counted, not recorded, and a replay makes no
-calls at all: run SGLang with CUDA graphs off. A process killed loses at most the last half second.
+calls at all: run SGLang with CUDA graphs off. Of a long row of like steps (decode, as many
+requests) the first 32 are kept whole and then one in 4 (`Settings.keep_steps`, `then_every`): the
+others would cost more than they tell. What was left out is counted, and told when workloads are
+made of the rest. A process killed loses at most the last half second.
 """

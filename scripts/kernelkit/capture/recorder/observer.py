@@ -1,8 +1,9 @@
 """The hot path: what happens around an observed call, in the caller's thread.
 
 A call whose form, wrapper's plan and attributes were seen before, and that keeps no tensor, costs a
-key and a counter. Any other is queued for the sink's thread with copies of its index tensors: on a
-GPU asynchronous ones into pinned memory, ordered on the caller's stream, without waiting.
+key and a counter; in a settled step (`settling`) most cost neither. Any other is queued for the
+sink's thread with copies of its index tensors: on a GPU asynchronous ones into pinned memory,
+ordered on the caller's stream, without waiting.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 
 from kernelkit.capture.recorder import values
 from kernelkit.capture.recorder.settings import Settings
+from kernelkit.capture.recorder.settling import Settling
 from kernelkit.capture.recorder.steps import HERE
 
 # What forward() or plan() leave on a wrapper, and no argument of run() shows.
@@ -27,7 +29,7 @@ ATTRIBUTES = (
 )  # fmt: skip
 MAX_KEYS = 20_000  # of one wrapper's plan, or of all functions; then forgotten, and written again
 MAX_FORMS = 50_000  # of all calls; a call of a further form is only counted
-_DROPPED = -1  # stands for a plan that was not kept: its runs say nothing
+_DROPPED, _THINNED = -1, -2  # stand for a plan that was not kept: its runs say nothing
 _SCALARS = (bool, int, float, str)
 _MARK = "_kernelkit_subject"
 
@@ -58,6 +60,8 @@ class Subject:
     serial: int
     plan: int | None = None
     keys: dict[Any, int] = field(default_factory=dict)
+    lone: int | None = None  # the entry of all runs since the plan, if the plan before had one, too
+    had_one: bool = False  # the runs of the plan before were all alike
 
 
 @dataclass
@@ -94,6 +98,8 @@ class Observer:
         self._subjects = itertools.count()
         self._functions = Subject(-1)
         self._forms: dict[Any, int] = {}  # key of a form -> contents kept of it
+        self._settling = Settling(settings)
+        self._keeping: set[int] = set()  # serials of APIs with a call whose tensors were kept
         self._inside = 0  # the thread that is in an observed call
 
     def call(self, api: ObservedApi, original: Any, args: tuple, kwargs: dict) -> Any:
@@ -102,7 +108,7 @@ class Observer:
         if self._inside == thread or self.off or torch.compiler.is_compiling():
             return original(*args, **kwargs)
         try:
-            entry = self._before(api, args, kwargs)
+            entry = None if self._is_settled(api, args) else self._before(api, args, kwargs)
         except Exception as error:  # the process matters more than the recording
             entry = None
             self.skipped[f"error: {type(error).__name__}: {error}"[:200]] += 1
@@ -117,6 +123,37 @@ class Observer:
             self._inside = 0
             if entry is not None:
                 self.sink.put(entry)
+
+    def _is_settled(self, api: ObservedApi, args: tuple) -> bool:
+        """Whether the call needs no look: a settled step has counted it already, it is a run like
+        the first one after its plan, or a thinned step's."""
+        settling = self._settling
+        if HERE.step != settling.step:
+            settling.turn(HERE, self.repeats)
+        if not settling.settled:
+            return False
+        if not api.method:
+            if api.serial not in self._keeping:
+                return True
+            return settling.thinned and self._thin()
+        subject = args[0].__dict__.get(_MARK)
+        if subject is None:
+            return False
+        if api.method == "plan":
+            return settling.thinned and self._thin(subject)
+        if subject.plan == _THINNED:
+            return True
+        if subject.lone is None or api.serial in self._keeping:
+            return False
+        self.repeats[subject.lone] += 1
+        return True
+
+    def _thin(self, subject: Subject | None = None) -> bool:
+        """Leave a call out that would be kept; runs after a plan that was say nothing."""
+        self.skipped["thinned"] += 1
+        if subject is not None:
+            subject.plan = _THINNED
+        return True
 
     def _before(self, api: ObservedApi, args: tuple, kwargs: dict) -> Entry | None:
         """The entry of a call that is to be written, or None."""
@@ -134,6 +171,8 @@ class Observer:
         known = subject.keys.get(key)
         if known is not None and api.method != "plan":
             self.repeats[known] += 1
+            if subject is self._functions:
+                self._settling.counted[known] += 1
             return None
         return self._entry(api, subject, key, tuple(args), kwargs)
 
@@ -169,8 +208,8 @@ class Observer:
         self, api: ObservedApi, subject: Subject, contents: int | None, size: int
     ) -> str | None:
         """Why this call is only counted, or None."""
-        if subject.plan == _DROPPED and api.method != "plan":
-            return "plan_dropped"
+        if subject.plan in (_DROPPED, _THINNED) and api.method != "plan":
+            return "plan_dropped" if subject.plan == _DROPPED else "thinned"
         if contents is None and len(self._forms) >= MAX_FORMS:
             return "forms"
         if size and (contents or 0) >= self.settings.max_contents_per_form:
@@ -184,12 +223,18 @@ class Observer:
         """Count the form's contents; a plan begins a new set of keys for its wrapper."""
         self._forms[key[0]] = self._forms.get(key[0], 0) + 1
         if api.method == "plan":
-            subject.plan = serial
-            subject.keys = {}
-        elif not is_kept:
+            subject.had_one = len(subject.keys) == 1
+            subject.plan, subject.keys, subject.lone = serial, {}, None
+        elif is_kept:
+            self._keeping.add(api.serial)
+        else:
             if len(subject.keys) >= MAX_KEYS:
                 subject.keys.clear()
             subject.keys[key] = serial
+            if subject is self._functions:
+                self._settling.is_new = True
+            else:
+                subject.lone = serial if subject.had_one and len(subject.keys) == 1 else None
 
     def _subject(self, owner: Any) -> Subject:
         found = owner.__dict__[_MARK] = Subject(next(self._subjects))
@@ -211,7 +256,7 @@ def _is_capturing() -> bool:
 
 def _copied(tensors: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], Any]:
     """Host copies, and the event after which those from a GPU are whole."""
-    copies = {name: _host_copy(tensor.detach()) for name, tensor in tensors.items()}
+    copies = {name: _host_copy(tensor) for name, tensor in tensors.items()}
     if not any(tensor.is_cuda for tensor in tensors.values()):
         return copies, None
     event = torch.cuda.Event()
@@ -220,6 +265,8 @@ def _copied(tensors: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], 
 
 
 def _host_copy(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.requires_grad:
+        tensor = tensor.detach()
     if not tensor.is_cuda:
         return tensor.clone(memory_format=torch.contiguous_format)
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)

@@ -27,6 +27,8 @@ class Settings:
     max_pending_bytes: int = 128 * MEBIBYTE  # host memory of calls not yet written
     max_tensor_bytes: int = 16 * MEBIBYTE  # an index tensor above it keeps its shape only
     max_contents_per_form: int = 2000  # distinct index contents kept for one shape of a call
+    keep_steps: int = 32  # alike (mode, tokens, requests), with their index contents; then
+    then_every: int = 4  # one in so many: a long decode has a plan of its own in every step
     flush_s: float = 0.5
 
     def write(self, path: Path) -> None:

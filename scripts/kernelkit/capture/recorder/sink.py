@@ -92,6 +92,7 @@ class Sink:
             self._done_bytes += entry.size_bytes
             self._write(entry)
         if self._writer is not None and time.monotonic() - self._flushed > self.settings.flush_s:
+            self._note_rank(self._writer)
             self._note_counts(self._writer)
             self._writer.flush()
             self._flushed = time.monotonic()
@@ -99,6 +100,7 @@ class Sink:
     def _finish(self) -> None:
         self._drain()
         if self._writer is not None:
+            self._note_rank(self._writer)
             self._note_counts(self._writer)
             self._writer.event("closed", calls=self._writer.calls)
             self._writer.close()
@@ -109,7 +111,7 @@ class Sink:
             entry.ready.synchronize()
         if entry.arguments is not None and entry.key not in self._forms:
             self._encoded[entry.key] = entry.arguments
-        writer = self._open()
+        writer = self._writer or self._open()
         document = {
             "f": self._form(writer, entry),
             "b": {name: writer.blob(_bytes(t)) for name, t in entry.tensors.items()},
@@ -146,7 +148,7 @@ class Sink:
                 writer.repeat(number, count)
         skipped, self.observer.skipped = self.observer.skipped, type(self.observer.skipped)()
         for reason, count in list(skipped.items()):
-            kind = "graph_capture" if reason == "graph_capture" else "dropped"
+            kind = reason if reason in ("graph_capture", "thinned") else "dropped"
             writer.event(kind, reason=reason, count=count)
 
     def _open(self) -> RecordingWriter:
@@ -155,10 +157,13 @@ class Sink:
             path = Path(self.settings.output) / f"{host}-{pid}-{time.time_ns():x}{SUFFIX}"
             limit = self.settings.max_file_bytes
             self._writer = RecordingWriter(path, _header(self.settings), max_bytes=limit)
-        if not self._has_rank and (rank := _rank()) is not None:
-            self._writer.write_header(rank)
-            self._has_rank = True
+            self._note_rank(self._writer)
         return self._writer
+
+    def _note_rank(self, writer: RecordingWriter) -> None:
+        if not self._has_rank and (rank := _rank()) is not None:
+            writer.write_header(rank)
+            self._has_rank = True
 
 
 def _api_document(api: ObservedApi) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A method that another version lacks is left alone: step, mode or layer are then 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -14,11 +14,13 @@ from typing import Any
 
 @dataclass
 class Position:
-    """Where the process stands. `step` counts forward passes from 1; 0: before the first."""
+    """Where the process stands. `step` counts forward passes from 1; 0: before the first. `form` is
+    what the shapes of a step's activations follow from; None: not known."""
 
     step: int = 0
     mode: str | None = None
     layer: int | None = None
+    form: Hashable = None
 
 
 HERE = Position()
@@ -44,6 +46,9 @@ def _stepping(method: Callable[..., Any]) -> Callable[..., Any]:
         HERE.step += 1
         mode = getattr(forward_batch, "forward_mode", None)
         HERE.mode = getattr(mode, "name", None)
+        tokens = getattr(getattr(forward_batch, "input_ids", None), "shape", None)
+        requests = getattr(forward_batch, "batch_size", None)
+        HERE.form = None if tokens is None else (HERE.mode, tokens, requests)
         return method(self, forward_batch, *args, **kwargs)
 
     return forward

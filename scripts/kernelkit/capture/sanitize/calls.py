@@ -39,6 +39,14 @@ class Unusable(KernelkitError):
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Calls that the recorder did not keep: why, and how many."""
+
+    why: str
+    count: int
+
+
+@dataclass(frozen=True)
 class TensorArg:
     """A tensor argument: what the record says of it, and how its data is read when asked for."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kernelkit.capture.recording import SUFFIX
 from kernelkit.capture.sanitize import level10, recordings
-from kernelkit.capture.sanitize.calls import Call, Unusable
+from kernelkit.capture.sanitize.calls import Call, LeftOut, Unusable
 from kernelkit.capture.sanitize.candidates import Candidate
 from kernelkit.capture.sanitize.coverage import spread
 from kernelkit.capture.sanitize.matching import Matcher
@@ -99,7 +99,7 @@ def sanitize(
 
 def _calls(
     dump: Path, settings: Settings, progress: Callable[[Sequence[str]], Iterable[str]]
-) -> Iterator[Call | Unusable]:
+) -> Iterator[Call | Unusable | LeftOut]:
     found = level10.look(dump)
     yield from found.unreadable
     incomplete = settings.accept_incomplete

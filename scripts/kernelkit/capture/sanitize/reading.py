@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kernelkit.capture.sanitize.apis import APIS
-from kernelkit.capture.sanitize.calls import Call, TensorArg, Unusable
+from kernelkit.capture.sanitize.calls import Call, LeftOut, TensorArg, Unusable
 from kernelkit.capture.sanitize.candidates import Candidate, candidate
 from kernelkit.capture.sanitize.gemms import ForwardSteps
 from kernelkit.capture.sanitize.matching import Fit, Matcher
@@ -29,10 +29,13 @@ class Reading:
     steps: ForwardSteps = field(default_factory=ForwardSteps)
     _known: OrderedDict[object, tuple[Call, list[str]]] = field(default_factory=OrderedDict)
 
-    def take(self, item: Call | Unusable) -> None:
+    def take(self, item: Call | Unusable | LeftOut) -> None:
         """One call, or why there is none."""
         if isinstance(item, Unusable):
             self.outcome.refuse(item)
+            return
+        if isinstance(item, LeftOut):
+            self.outcome.notes[item.why] += item.count
             return
         self.outcome.calls += item.count
         api = APIS.get(item.api)

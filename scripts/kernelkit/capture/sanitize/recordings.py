@@ -14,6 +14,7 @@ from kernelkit.capture.sanitize.calls import (
     INPUTS_ONLY,
     NO_DATA,
     Call,
+    LeftOut,
     Origin,
     TensorArg,
     Unusable,
@@ -22,11 +23,19 @@ from kernelkit.capture.sanitize.payload import Payload
 from kernelkit.errors import FormatError
 
 PLAN = "plan"
+LEFT_OUT = {
+    "thinned": "not recorded: of a long row of like steps one in a few is kept",
+    "graph_capture": "not recorded: made while a CUDA graph was captured",
+    "memory": "not recorded: more waited to be written than the recorder may hold",
+    "contents_per_form": "not recorded: index contents beyond the limit for one shape",
+    "forms": "not recorded: shapes beyond the limit",
+    "plan_dropped": "not recorded: their plan was not",
+}
 
 
 def read_calls(
     path: Path, root: Path, *, accept_incomplete: bool = False
-) -> Iterator[Call | Unusable]:
+) -> Iterator[Call | Unusable | LeftOut]:
     """Each distinct call of a file but plans, with its plan, or why it cannot be used."""
     place = path.relative_to(root).as_posix()
     try:
@@ -45,8 +54,18 @@ def read_calls(
         else:
             call.plan = plans.get(found.plan) if found.plan is not None else None
             yield call
+    yield from _left_out(opened)
     for problem in opened.problems:
         yield Unusable(DAMAGED, problem, place)
+
+
+def _left_out(opened: recording.Recording) -> Iterator[LeftOut]:
+    for event in opened.events:
+        reason, count = event.detail.get("reason"), event.detail.get("count")
+        if event.kind == "limit":
+            yield LeftOut("not recorded: from here on the file had reached its limit", 1)
+        elif isinstance(reason, str) and isinstance(count, int):
+            yield LeftOut(LEFT_OUT.get(reason, f"not recorded: {reason}"), count)
 
 
 def _origin(header: dict[str, Any]) -> Origin:

@@ -11,7 +11,9 @@ import pytest
 from kernelkit.capture.recording_writer import RecordingWriter
 from kernelkit.capture.sanitize import calls, level10, pipeline, recordings
 from kernelkit.capture.sanitize.calls import Call, TensorArg, Unusable
+from kernelkit.capture.sanitize.matching import Matcher
 from kernelkit.capture.sanitize.pipeline import Settings
+from kernelkit.capture.sanitize.reading import Reading
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.store import Dataset
 
@@ -115,6 +117,23 @@ def test_a_torn_file_gives_what_it_holds(recorded: Path) -> None:
     torn = [item for item in found if isinstance(item, Unusable)]
     assert torn and {item.kind for item in torn} == {calls.DAMAGED}
     assert 0 < len(found) - len(torn) < len(whole) + 1
+
+
+def test_what_the_recorder_left_out_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "some.kkrec"
+    writer = RecordingWriter(path, {}, max_bytes=1 << 20)
+    writer.event("thinned", reason="thinned", count=7)
+    writer.event("dropped", reason="memory", count=2)
+    writer.event("closed", calls=0)
+    writer.close()
+    found = [i for i in recordings.read_calls(path, tmp_path) if isinstance(i, calls.LeftOut)]
+    assert [(item.why.split(":")[1][:20], item.count) for item in found] == [
+        (" of a long row of li", 7), (" more waited to be w", 2),
+    ]  # fmt: skip
+    reading = Reading(Matcher([]), strict=True, store="random")
+    for item in found:
+        reading.take(item)
+    assert list(reading.outcome.notes.values()) == [7, 2]
 
 
 def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
