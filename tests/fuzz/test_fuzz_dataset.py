@@ -163,7 +163,7 @@ def test_traces_are_reported(root: Path) -> None:
         summary = refused_or_read(lambda: summarize(dataset))
         if summary is not None:
             rows = "".join(written.csv_lines(summary))
-            for text in (written.as_markdown(summary), rows, written.json_text(summary)):
+            for text in (written.as_markdown(summary), rows, "".join(written.json_parts(summary))):
                 text.encode("utf-8")
 
     check()

@@ -54,6 +54,18 @@ class Filters:
     baseline: str | None = None
 
 
+def _tell_absent(uuids: set[str], made: Plan) -> None:
+    """Workloads that were asked for and are not there: an error, or a note where a line was refused
+    that may be theirs, for one bad line hides no other."""
+    told = "no such workload in what is chosen of the dataset"
+    if uuids and not made.refused:
+        raise UsageError(
+            told, received=", ".join(sorted(uuids)),
+            next_step="--dry-run --json shows the uuids of workloads",
+        )  # fmt: skip
+    made.notes += [f"{told}: {uuid}" for uuid in sorted(uuids)]
+
+
 def plan(dataset: Dataset, filters: Filters, done_in: Dataset | None = None) -> Plan:
     """The tasks of a dataset; `done_in` holds the traces that `resume` goes by.
 
@@ -79,12 +91,7 @@ def plan(dataset: Dataset, filters: Filters, done_in: Dataset | None = None) -> 
             made.resumed += len(solutions) - len(left)
             if left:
                 made.tasks.append(Task(definition, workload, left))
-    if absent := set(by_uuid) - made.uuids:
-        raise UsageError(
-            "no such workload in what is chosen of the dataset",
-            received=", ".join(sorted(absent)),
-            next_step="--dry-run --json shows the uuids of workloads",
-        )
+    _tell_absent(set(by_uuid) - made.uuids, made)
     if not made.tasks and not made.resumed:
         raise NothingSelectedError(
             "no workload with a solution",

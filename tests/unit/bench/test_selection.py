@@ -177,6 +177,15 @@ def test_a_uuid_that_is_not_there(filled: Dataset) -> None:
         plan(filled, Filters(workloads=["u1", "u9"]))
 
 
+def test_a_uuid_whose_line_is_damaged_hides_no_other(filled: Dataset) -> None:
+    path = filled.workload_path(filled.find_definition("rmsnorm_h64"))
+    with path.open("a") as file:
+        file.write('{"uuid": "u9"\n')
+    made = plan(filled, Filters(workloads=["u1", "u9"]))
+    assert made.pairs and made.refused
+    assert made.notes == ["no such workload in what is chosen of the dataset: u9"]
+
+
 def test_a_baseline_is_a_solution_or_has_a_trace(filled: Dataset) -> None:
     assert plan(filled, Filters(solutions=["a"], baseline="b")).pairs == 3
     with pytest.raises(UsageError, match="the baseline is no solution.*gone"):

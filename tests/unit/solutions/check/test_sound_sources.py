@@ -62,6 +62,14 @@ def _known(names: set[str]) -> Iterator[tuple[str, Definition]]:
         *(family("sampling").definition(k, 128256) for k in ("top_k", "top_p", "top_k_top_p")),
         family("gqa_paged").definition(32, 8, 128, 64, prefill=False),
         family("mla_paged").definition(16, 512, 64, 64, prefill=False),
+        *(family("gqa_paged").definition(32, 8, 128, size, prefill=True) for size in (1, 64)),
+        family("gdn").definition(4, 8, 128, stage="mtp"),
+        family("mamba_ssu").definition(64, 64, 128, 1),
+        family("dsa_paged").sparse(16, 512, 64, 2048, 64),
+        family("moe").definition(
+            "fp8_block", "ds", num_experts=256, num_local_experts=32, top_k=8, n_group=8,
+            topk_group=4, hidden_size=7168, intermediate_size=2048,
+        ),
     ]  # fmt: skip
     return ((one.name, one) for one in made if not names or one.name in names)
 
