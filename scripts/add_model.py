@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernelkit import cli
+from kernelkit import cli, collector
 from kernelkit.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.run(build_parser(), _run, argv)
 
 
+@collector.paused()
 def _run(args: argparse.Namespace) -> int:
     from kernelkit.models.load import load_model
     from kernelkit.webmodel import inputs, onboarding

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kernelkit import cli
+from kernelkit import cli, collector
 from kernelkit.errors import NothingSelectedError, UsageError
 
 EXAMPLES = """examples:
@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.run(build_parser(), _run, argv)
 
 
+@collector.paused()
 def _run(args: argparse.Namespace) -> None:
     if args.discover:
         return _discover(args)

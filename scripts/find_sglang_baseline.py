@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernelkit import cli
+from kernelkit import cli, collector
 from kernelkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def _capability(text: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+@collector.paused()
 def _run(args: argparse.Namespace) -> None:
     from kernelkit.sglang.templates import locate_flashinfer
     from kernelkit.sglang.tree import locate
