@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kernelkit.bench.clock.timing import Timing
+from kernelkit.bench.isolation.sandbox import MEASURES
 from kernelkit.bench.limits.ceilings import Ceilings
 from kernelkit.bench.limits.cost import Work
 from kernelkit.bench.outcome import Outcome
@@ -66,6 +67,9 @@ def _facts(outcome: Outcome, settings: Settings, tolerance: Facts, isolation: li
         "calls": outcome.calls,
         "verified": outcome.verified,
         "isolation": isolation,
+        "isolation_absent": [
+            name for name in MEASURES if not any(held.startswith(name) for held in isolation)
+        ],
     }
 
 

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
 
 from kernelkit.bench.evaluation import Evaluator, run_plan  # noqa: E402
+from kernelkit.bench.isolation.sandbox import MEASURES  # noqa: E402
 from kernelkit.bench.selection import Filters, Plan, Task, plan  # noqa: E402
 from kernelkit.bench.session import given_inputs  # noqa: E402
 from kernelkit.bench.settings import Settings  # noqa: E402
@@ -103,7 +104,8 @@ def test_a_right_solution_passes_with_all_its_numbers(evaluator: Evaluator) -> N
     assert len(extra["timing"]["trials_ms"]) == 2
     assert extra["outputs"]["output"]["matched_ratio"] == 1.0
     assert extra["speed_of_light"]["bytes_moved"] > 0
-    assert "own session" in extra["isolation"]
+    named = [name.partition(" ABI")[0] for name in extra["isolation"]]
+    assert "own session" in named and {*named, *extra["isolation_absent"]} == {*MEASURES}
     assert found.environment.libs["torch"] == torch.__version__
 
 

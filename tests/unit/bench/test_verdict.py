@@ -38,7 +38,8 @@ JUDGED = [
 def _made(outcome: Outcome, log: str = "") -> Evaluation:
     return make_evaluation(
         outcome, SETTINGS, tolerance={"atol": 0.5, "rtol": 0.25, "matched_ratio": 0.7},
-        reference={"median_ms": 2.0, "method": "x"}, isolation=["none"], ceilings=None, log=log,
+        reference={"median_ms": 2.0, "method": "x"}, ceilings=None, log=log,
+        isolation=["own session", "landlock ABI 7"],
         machine={"hardware": "cpu", "libs": {"torch": "2"}}, work=Work(1e6, 2e6, "bfloat16"),
     )  # fmt: skip
 
@@ -60,7 +61,8 @@ def test_a_pass_with_all_its_numbers() -> None:
     assert extra == {
         "evaluator": "kernelkit", "seed": 7, "trials": 4, "atol": 0.5, "rtol": 0.25,
         "required_matched_ratio": 0.7, "matched_ratio": 0.75, "calls": 34, "verified": 12,
-        "isolation": ["none"],
+        "isolation": ["own session", "landlock ABI 7"],
+        "isolation_absent": ["resource limits", "no network", "own user", "seccomp"],
     }  # fmt: skip
     speeds = made.performance
     assert (speeds.latency_ms, speeds.reference_latency_ms, speeds.speedup_factor) == (

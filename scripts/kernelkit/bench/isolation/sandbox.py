@@ -21,6 +21,7 @@ MEBIBYTE = 1 << 20
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc", "/opt", "/proc",
                   "/sys", "/dev", "/run/nvidia-persistenced", "/nix/store")  # fmt: skip
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+MEASURES = ("own session", "resource limits", "no network", "own user", "landlock", "seccomp")
 NOBODY = 61_000  # users from here on are nobody's
 BLOCKS, BLOCK = 62, 64  # of users; a block is one nursery's, and holds more than it has processes
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CPATH",
