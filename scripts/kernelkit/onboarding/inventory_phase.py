@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from kernelkit import collector
 from kernelkit.errors import NothingSelectedError, UsageError
 from kernelkit.inventory import manifest as manifests
 from kernelkit.inventory.inventory import Inventory, Sources, counts, take
@@ -33,9 +34,7 @@ def work(run: Run, result: Result) -> None:
 
 def take_inventory(run: Run) -> Inventory:
     """The inventory of the run's model; nothing is written."""
-    from kernelkit.inventory.session import collector_paused
-
-    with collector_paused():
+    with collector.paused():
         return take(run.model, run.request, _sources(run))
 
 
