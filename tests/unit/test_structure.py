@@ -6,6 +6,7 @@ Every import counts, also one inside a function; those under TYPE_CHECKING need 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,68 @@ def test_a_wrong_import_is_seen(tmp_path: Path) -> None:
     ]  # fmt: skip
     ring = {("a", "b"): "", ("b", "c"): "", ("c", "a"): "", ("c", "d"): ""}
     assert cycles(ring) == {"a", "b", "c"}
+
+
+def test_every_imported_name_is_there() -> None:
+    files = [p for folder in ("scripts", "tests") for p in (ROOT / folder).rglob("*.py")]
+    assert [fault for path in files for fault in absent_names(path, LIBRARY)] == []
+
+
+def test_an_absent_name_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "__init__.py").write_text("")
+    (tmp_path / "room" / "a.py").write_text(
+        "import os\nX, y = 1, 2\nclass C: ...\ndef f(): inner = 1\nif X:\n    Z: int = 3\n"
+    )
+    path = tmp_path / "user.py"
+    path.write_text(
+        "def g():\n    from kernelkit.room.a import C, X, Z, f, gone, inner, os, y\n"
+        "    from kernelkit.room import a, b\n"
+    )
+    assert list(absent_names(path, tmp_path)) == [
+        "user.py: kernelkit.room.a.gone", "user.py: kernelkit.room.a.inner",
+        "user.py: kernelkit.room.b",
+    ]  # fmt: skip
+
+
+def absent_names(path: Path, library: Path) -> Iterator[str]:
+    """What a file imports from the pack, at its top or in a function, and is not there."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or node.level or not node.module:
+            continue
+        first, *rest = node.module.split(".")
+        if first == "kernelkit":
+            known = names_of(library.joinpath(*rest))
+            gone = sorted(alias.name for alias in node.names if alias.name not in known)
+            yield from (f"{path.name}: {node.module}.{name}" for name in gone)
+
+
+@functools.cache
+def names_of(module: Path) -> frozenset[str]:
+    """The names that a module has: its own, and a package's modules."""
+    file = module.with_suffix(".py")
+    inside: set[str] = set()
+    if not file.is_file():  # a folder of that name may hold data
+        file, inside = module / "__init__.py", {path.stem for path in module.glob("*")}
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return frozenset(inside | set(_bound(ast.parse(text).body)))
+
+
+def _bound(body: list[ast.stmt]) -> Iterator[str]:
+    """The names that statements bind, those of their branches among them."""
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from ((each.asname or each.name).split(".")[0] for each in node.names)
+        for each in ast.walk(node):
+            if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+                yield each.id
+        for part in ("body", "orelse", "finalbody", "handlers"):
+            for branch in getattr(node, part, []):
+                inner = branch.body if isinstance(branch, ast.ExceptHandler) else [branch]
+                yield from _bound(inner)
 
 
 def test_files_are_small_and_say_what_they_are() -> None:
