@@ -8,11 +8,15 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kernelkit.capture import recording
 from kernelkit.capture.recorder.settings import Settings, environment
+
+if TYPE_CHECKING:
+    from kernelkit.capture.recorder.observer import Entry
 
 FILES = {
     "flashinfer/__init__.py": """
@@ -117,3 +121,14 @@ def read(tmp_path: Path) -> Callable[[], recording.Recording]:
         return recording.Recording.open(path)
 
     return only
+
+
+class Taker:
+    """A sink that keeps entries."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.pending_bytes = 0
+
+    def put(self, entry: Entry) -> None:
+        self.entries.append(entry)

@@ -12,19 +12,10 @@ torch = pytest.importorskip("torch")
 from kernelkit.capture.recorded import EnumValue, OpaqueValue, decode_value  # noqa: E402
 from kernelkit.capture.recorder import observer as observers  # noqa: E402
 from kernelkit.capture.recorder import values, wrapping  # noqa: E402
-from kernelkit.capture.recorder.observer import Entry, Observer  # noqa: E402
+from kernelkit.capture.recorder.observer import Observer  # noqa: E402
 from kernelkit.capture.recorder.settings import Settings  # noqa: E402
 
-
-class Taker:
-    """A sink that keeps entries."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.pending_bytes = 0
-
-    def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
+from .conftest import Taker  # noqa: E402
 
 
 @pytest.fixture

@@ -11,22 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+
 from kernelkit.capture.recorder import steps, wrapping  # noqa: E402
-from kernelkit.capture.recorder.observer import Entry, Observer  # noqa: E402
+from kernelkit.capture.recorder.observer import Observer  # noqa: E402
 from kernelkit.capture.recorder.settings import Settings  # noqa: E402
 
+from .conftest import Taker  # noqa: E402
+
 LAYERS = 3
-
-
-class Taker:
-    """A sink that keeps entries."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.pending_bytes = 0
-
-    def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
 
 
 class Wrapper:
