@@ -1,6 +1,8 @@
 """Datasets for the benchmarks of this folder: definitions, workloads with blobs, solutions.
 
-Both evaluators get the same files: index tensors as blobs, scalars as values, the rest random.
+Both evaluators get the same files: index tensors as blobs, scalars as values, the rest random; or
+all tensors as blobs, for ops that standard normal values, which are what flashinfer-bench draws,
+say nothing of.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Case:
     definition: Definition
     axes: Sequence[dict[str, int]]
     sources: Sequence[Source]
+    in_blobs: bool = False  # all tensors, not just those of indices
 
 
 def copy(columns: int) -> Definition:
@@ -123,7 +126,7 @@ def write_dataset(root: Path, cases: Sequence[Case], hardware: str = "cuda") -> 
     dataset = Dataset.create(root)
     for case in cases:
         dataset.write_definition(case.definition)
-        works = [_workload(dataset, case.definition, axes, n) for n, axes in enumerate(case.axes)]
+        works = [_workload(dataset, case, axes, n) for n, axes in enumerate(case.axes)]
         lines = [Trace(definition=case.definition.name, workload=work) for work in works]
         dataset.write_workloads(case.definition, lines)
         for source in case.sources:
@@ -145,25 +148,28 @@ def solution_of(definition: Definition, source: Source, hardware: str = "cuda") 
     })  # fmt: skip
 
 
-def _workload(
-    dataset: Dataset, definition: Definition, axes: dict[str, int], number: int
-) -> Workload:
-    """One workload: integer tensors in a blob, scalars by value."""
+def _workload(dataset: Dataset, case: Case, axes: dict[str, int], number: int) -> Workload:
+    """One workload: tensors in a blob, scalars by value."""
     from safetensors.torch import save_file
 
+    definition = case.definition
     op = family_or_generic(definition.op_type)
     uuid = f"{definition.name}-{number}"
-    index = op.index_inputs(definition, axes, base.generator(number, "index"))
+    if case.in_blobs:
+        made = op.make_inputs(definition, axes, number)
+        stored = {n: v for n, v in made.items() if definition.inputs[n].shape is not None}
+    else:
+        stored = op.index_inputs(definition, axes, base.generator(number, "index"))
     inputs: dict[str, dict[str, Any]] = {name: {"type": "random"} for name in definition.inputs}
     for name, spec in definition.inputs.items():
         if spec.shape is None:
             value = op.value_input(definition, name, axes, base.generator(number, name))
             inputs[name] = {"type": "scalar", "value": value}
-    if index:
+    if stored:
         path = dataset.blob_folder(definition) / f"{uuid}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: values.contiguous() for name, values in index.items()}, path)
-        for name in index:
+        save_file({name: values.contiguous() for name, values in stored.items()}, path)
+        for name in stored:
             inputs[name] = {"type": "safetensors", "path": dataset.relative(path),
                             "tensor_key": name}  # fmt: skip
     return Workload.model_validate({"uuid": uuid, "axes": axes, "inputs": inputs})

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What the recorder costs: time of a decode step, and bytes next to FlashInfer's level 10.
 
-On a GPU, SGLang decodes the same batch in engines without and with the recorder, in turn, all
-layers of the config, dummy weights, CUDA graphs off. A step is the time of a long generation less
-that of a one-token one, over the steps between. Then the same few steps are recorded once by the
-recorder and once at level 10. Ends with 1 where the recorder slows a step by more than --limit
-percent, or writes more than a hundredth of level 10's bytes.
+On a GPU, SGLang decodes a batch, all layers of the config, dummy weights, CUDA graphs off, while
+the recorder is off and on by turns, sixteen steps each: two engines one after the other differ by
+more than the recorder costs. A step is from the start of one forward pass to that of the next. Then
+the same few steps are recorded once by the recorder and once at level 10. Ends with 1 where the
+recorder slows a step by more than --limit percent, or writes more than a hundredth of level 10's
+bytes.
 
     python tests/benchmarks/recorder_overhead.py --output out/overhead
     python tests/benchmarks/recorder_overhead.py --hot-path     # no GPU: microseconds of a step
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from kernelkit.capture.sglang_pass.running import Capture
 
 CONFIG = ROOT / "tests" / "fixtures" / "configs" / "meta-llama__Llama-3.1-8B.json"
+WATCH = Path(__file__).with_name("stepwatch")
+STEPS_OF_A_BATCH = 161
+LATE = 6  # steps of a block that may be paid for by the block before: the writer comes after 50 ms
 BYTES_RATIO = 100
 
 
@@ -46,9 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, default=CONFIG, metavar="FILE")
     parser.add_argument("--layers", type=int, metavar="N", help="default: all of the config")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: 32")
-    parser.add_argument("--steps", type=int, default=64, metavar="N", help="default: 64")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="default: 5")
-    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="off, on (default: 2)")
+    parser.add_argument("--steps", type=int, default=1600, metavar="N", help="default: 1600")
     parser.add_argument("--limit", type=float, default=5.0, metavar="PERCENT", help="default: 5")
     parser.add_argument("--env", default="current", help="the Python that has SGLang")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: a temporary folder")
@@ -78,24 +81,50 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def step_times(args: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Milliseconds of a decode step without and with the recorder, engines in turn."""
+    """What a decode step takes without and with the recorder, blocks of steps in turn."""
+    from kernelkit.capture.collection.budget import size_of
     from kernelkit.capture.sglang_pass.running import Capture
+    from kernelkit.capture.sglang_pass.traffic import Batch
 
-    plan = _plan(args, _timing_batches(args))
-    times: dict[str, list[float]] = {"off": [], "on": []}
-    for number in range(args.rounds):
-        for mode in times:
-            name = f"{mode}{number}"
-            record = work / "record" if mode == "on" else None
-            result = _pass(args, replace(plan, name=name), Capture(work / "time", record))
-            times[mode] += _step_ms(result["batches"], args.steps)
-    off, on = (statistics.median(times[mode]) for mode in ("off", "on"))
+    work.mkdir(parents=True, exist_ok=True)
+    lines = work / "steps.txt"
+    lines.unlink(missing_ok=True)
+    os.environ["KERNELKIT_STEPWATCH"] = str(lines)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(WATCH), os.environ.get("PYTHONPATH", "")])
+    many = [Batch([128] * args.batch_size, STEPS_OF_A_BATCH)] * (args.steps // STEPS_OF_A_BATCH)
+    plan = replace(_plan(args, many), name="steps")
+    _pass(args, plan, Capture(work / "time", work / "record"))
+    written = size_of(work / "record" / plan.name)
+    return {**overhead(lines.read_text(encoding="utf-8")), "recorded_bytes": written}
+
+
+def overhead(lines: str) -> dict[str, Any]:
+    """The figures of a watched run: medians over pairs of neighbouring blocks. The time of a
+    shared host's CPU wanders, between blocks as between engines; that of pairs cancels."""
+    rows = [[int(word) for word in line.split()] for line in lines.splitlines()]
+    blocks = {n: list(group) for n, group in itertools.groupby(rows, key=lambda row: row[0])}
+    means = {n: _mean_ms(block[LATE:]) for n, block in blocks.items() if len(block) > LATE + 1}
+    pairs = [(means[n - 1], means[n]) for n in means if n % 2 and n - 1 in means]
+    percent = [100 * (on[0] / off[0] - 1) for off, on in pairs]
     return {
-        "step_ms": {"off": round(off, 4), "on": round(on, 4)},
-        "all_step_ms": {mode: [round(v, 4) for v in held] for mode, held in times.items()},
-        "overhead_percent": round(100 * (on / off - 1), 2),
-        "recorder_us_per_step": round(1000 * (on - off), 1),
+        "overhead_percent": round(statistics.median(percent), 2),
+        "step_ms": _by_mode(pairs, 0),
+        "caller_cpu_ms": _by_mode(pairs, 1),
+        "process_cpu_ms": _by_mode(pairs, 2),
+        "percent_of_pairs": [round(value, 1) for value in percent],
     }
+
+
+def _mean_ms(block: list[list[int]]) -> list[float]:
+    """Milliseconds of a step by each of the clocks: from the start of the first to that of the
+    last. A mean: what the recorder's writer takes, it takes from one step in several."""
+    first, last = block[0], block[-1]
+    return [(b - a) / (len(block) - 1) / 1e6 for a, b in zip(first[2:], last[2:], strict=True)]
+
+
+def _by_mode(pairs: Sequence[Any], column: int) -> dict[str, float]:
+    return {mode: round(statistics.median(pair[index][column] for pair in pairs), 3)
+            for index, mode in enumerate(("off", "on"))}  # fmt: skip
 
 
 def sizes(args: argparse.Namespace, work: Path) -> dict[str, Any]:
@@ -113,23 +142,6 @@ def sizes(args: argparse.Namespace, work: Path) -> dict[str, Any]:
         "bytes": found,
         "bytes_ratio": round(found["level10"] / max(1, found["record"]), 1),
     }
-
-
-def _timing_batches(args: argparse.Namespace) -> list[Any]:
-    """A warm-up, then pairs of a one-token and a long generation."""
-    from kernelkit.capture.sglang_pass.traffic import Batch
-
-    prompts = [128] * args.batch_size
-    pair = [Batch(prompts, 1), Batch(prompts, args.steps + 1)]
-    return [Batch(prompts, 4), Batch(prompts, args.steps + 1), *(pair * args.repeats)]
-
-
-def _step_ms(batches: list[dict[str, Any]], steps: int) -> list[float]:
-    seconds = [batch["seconds"] for batch in batches[2:]]
-    return [
-        1000 * (long - short) / steps
-        for short, long in itertools.zip_longest(seconds[::2], seconds[1::2])
-    ]
 
 
 def _plan(args: argparse.Namespace, batches: list[Any]) -> PassPlan:
@@ -204,9 +216,9 @@ def _steps_us(settings: Settings, steps: int = 200) -> dict[str, float]:
 
     drain, busy = sink._drain, []
 
-    def timed_drain() -> None:
+    def timed_drain(**how: bool) -> None:
         began = time.thread_time()
-        drain()
+        drain(**how)
         busy.append((time.thread_time() - began) * 1e6)
 
     sink._drain = timed_drain  # type: ignore[method-assign]

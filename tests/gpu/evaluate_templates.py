@@ -41,6 +41,7 @@ SIZES: dict[str, tuple[dict[str, int], ...]] = {
     "gemm": tuple({"M": n} for n in (1, 17, 128, 4096)),
     "top": tuple({"batch_size": n} for n in (1, 7, 64)),  # a draw from 128256 is judged by many
 }  # fmt: skip
+PECULIAR = ("mamba_ssu", "moe", "sampling")  # standard normal values say nothing of these
 ENGINES = ("kernelkit", "flashinfer-bench")
 
 
@@ -80,7 +81,9 @@ def write_dataset(root: Path, recorded: Sequence[Path], names: Sequence[str] | N
         templates = [each for each in templates if each.name in names]
     wanted = {each.metadata["definition"] for each in templates}
     made = [
-        cases.Case(definitions[name], axes_of(definitions[name]), []) for name in sorted(wanted)
+        cases.Case(each, axes_of(each), [], in_blobs=each.op_type in PECULIAR)
+        for name, each in sorted(definitions.items())
+        if name in wanted
     ]
     dataset = cases.write_dataset(root, made)
     for source in map(Dataset, recorded):

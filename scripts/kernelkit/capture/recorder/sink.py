@@ -86,8 +86,10 @@ class Sink:
                     complain(f"recording ends: {error!r}; the file stays readable")
                 self._queue.clear()
 
-    def _drain(self) -> None:
-        while self._queue:
+    def _drain(self, *, waits: bool = False) -> None:
+        """Write what is queued, as far as its copies are whole: to wait for the GPU here would
+        spin beside the caller's thread."""
+        while self._queue and (waits or _is_whole(self._queue[0])):
             entry = self._queue.popleft()
             self._done_bytes += entry.size_bytes
             self._write(entry)
@@ -98,7 +100,7 @@ class Sink:
             self._flushed = time.monotonic()
 
     def _finish(self) -> None:
-        self._drain()
+        self._drain(waits=True)
         if self._writer is not None:
             self._note_rank(self._writer)
             self._note_counts(self._writer)
@@ -164,6 +166,10 @@ class Sink:
         if not self._has_rank and (rank := _rank()) is not None:
             writer.write_header(rank)
             self._has_rank = True
+
+
+def _is_whole(entry: Entry) -> bool:
+    return entry.ready is None or entry.ready.query()
 
 
 def _api_document(api: ObservedApi) -> dict[str, Any]:
