@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,30 @@ def throughput_cases() -> list[Case]:
              Source("decode_triton.py", "decode_triton_t64", constants={"BLOCK_T": 64})],
         ),
     ]  # fmt: skip
+
+
+def throughput_sets() -> dict[str, list[Case]]:
+    """96 pairs each: the three definitions together, and each alone with 24 workloads."""
+    mixed = throughput_cases()
+    sizes = {
+        "rmsnorm": [{"batch_size": n} for n in _rows(8192)],
+        "gemm": [{"M": n} for n in _rows(4096)],
+        "gqa_paged": [decode_axes(batch, tokens) for tokens in (128, 512, 1024)
+                      for batch in (1, 2, 4, 8, 16, 32, 48, 64)],
+    }  # fmt: skip
+    alone = {c.definition.op_type: replace(c, axes=sizes[c.definition.op_type]) for c in mixed}
+    return {"mixed": mixed, **{name: [case] for name, case in alone.items()}}
+
+
+def _rows(most: int, count: int = 24) -> list[int]:
+    """Different numbers of rows, from one to `most` in even ratios."""
+    found: set[int] = set()
+    for n in range(count):
+        rows = round(most ** (n / (count - 1)))
+        while rows in found:
+            rows += 1
+        found.add(rows)
+    return sorted(found)
 
 
 def write_dataset(root: Path, cases: Sequence[Case], hardware: str = "cuda") -> Dataset:

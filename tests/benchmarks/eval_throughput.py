@@ -2,10 +2,13 @@
 """How long do 4 solutions x 24 workloads take, here and in flashinfer-bench 0.1.2?
 
 Both evaluate the same dataset with the same warm-up, iterations and trials, each in a process of
-its own, from its start to its end. Prints wall times, verdicts and the ratio. Ends with 1 where
-ours takes more than --limit of theirs, or where one of them did not pass everything.
+its own, from its start to its end: one definition with 24 workloads (RMSNorm, GEMM, paged decode),
+or all three with eight each ("mixed", with twelve solutions). Prints wall times, verdicts and
+ratios. Ends with 1 where ours takes more than --limit of theirs, or where one of them did not pass
+everything.
 
     python tests/benchmarks/eval_throughput.py --limit 0.5
+    python tests/benchmarks/eval_throughput.py --sets gqa_paged
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import cases
 from kernelkit import cli
 from kernelkit.bench.device import choose
 from kernelkit.dataset.store import Dataset
-from kernelkit.errors import MissingDependencyError
+from kernelkit.errors import EXIT_FAILED, EXIT_OK, MissingDependencyError, UsageError
 
 BENCH = cases.ROOT / "scripts" / "bench.py"
 THEIRS = "flashinfer-bench"
@@ -43,7 +46,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--warmup-runs", type=int, default=10, metavar="N", help="default: 10")
     add("--iterations", type=int, default=50, metavar="N", help="default: 50")
     add("--num-trials", type=int, default=3, metavar="N", help="default: 3")
-    add("--rounds", type=int, default=1, metavar="N", help="take the median of N (default: 1)")
+    add(
+        "--sets",
+        type=cli.names,
+        metavar="A,B",
+        help=f"default: {','.join(cases.throughput_sets())}",
+    )
     add("--evaluate", type=Path, metavar="DIR", help="only evaluate DIR with flashinfer-bench")
     return parser
 
@@ -61,14 +69,20 @@ def _run(args: argparse.Namespace) -> int:
     if args.evaluate is not None:
         return evaluate_theirs(args)
     choose(args.device)
+    known = cases.throughput_sets()
+    if unknown := set(args.sets or ()) - known.keys():
+        raise UsageError("no such set", received=sorted(unknown), allowed=sorted(known))
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
         keep_bytecode(Path(folder) / "bytecode")
-        rounds = [_round(args, Path(folder) / str(number)) for number in range(args.rounds)]
-    rounds.sort(key=lambda row: row["ratio"])
-    document = {**rounds[len(rounds) // 2], "limit": args.limit, "rounds": rounds}
-    document["held"] = document["ratio"] <= args.limit and document["all_passed"]
-    cli.emit(document, as_json=args.json, text=text_of(document))
-    return 0 if document["held"] else 1
+        for name in args.sets or known:
+            found[name] = _both(args, known[name], Path(folder) / name)
+            cli.say(text_of(name, found[name]))
+    held = all(row["ratio"] <= args.limit and row["all_passed"] for row in found.values())
+    document = {"limit": args.limit, "held": held, "sets": found}
+    text = "\n".join(text_of(name, row) for name, row in found.items())
+    cli.emit(document, as_json=args.json, text=f"{text}\nlimit {args.limit:g}")
+    return EXIT_OK if held else EXIT_FAILED
 
 
 def keep_bytecode(folder: Path) -> None:
@@ -82,29 +96,22 @@ def keep_bytecode(folder: Path) -> None:
                        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
 
 
-def _round(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def _both(args: argparse.Namespace, chosen: list[cases.Case], folder: Path) -> dict[str, Any]:
     """Both evaluators, one after the other, each on a fresh copy with fresh caches."""
     counts = ["--warmup-runs", str(args.warmup_runs), "--iterations", str(args.iterations),
               "--num-trials", str(args.num_trials), "--device", args.device]  # fmt: skip
     found: dict[str, Any] = {}
+    pairs = sum(len(c.axes) * len(c.sources) for c in chosen)
     for name in ("kernelkit", THEIRS):
-        dataset = cases.write_dataset(folder / name, cases.throughput_cases())
+        dataset = cases.write_dataset(folder / name, chosen)
         root = str(dataset.root)
         command = [str(BENCH), "--dataset", root, *counts]
         if name == THEIRS:
             command = [__file__, "--evaluate", root, *counts]
-        cli.say(f"{name}: {sum(len(c.axes) * len(c.sources) for c in _cases())} pairs")
         found[name] = _timed(command, folder / f"{name}-home", dataset)
     passed = [run["statuses"].get("PASSED", 0) for run in found.values()]
-    return {
-        **found,
-        "ratio": found["kernelkit"]["seconds"] / found[THEIRS]["seconds"],
-        "all_passed": passed == [sum(len(c.axes) * len(c.sources) for c in _cases())] * 2,
-    }
-
-
-def _cases() -> list[cases.Case]:
-    return cases.throughput_cases()
+    ratio = found["kernelkit"]["seconds"] / found[THEIRS]["seconds"]
+    return {**found, "ratio": ratio, "all_passed": passed == [pairs] * 2}
 
 
 def _timed(command: list[str], home: Path, dataset: Dataset) -> dict[str, Any]:
@@ -157,16 +164,15 @@ def evaluate_theirs(args: argparse.Namespace) -> int:
     return 0
 
 
-def text_of(document: dict[str, Any]) -> str:
-    """The result as text."""
-    lines = []
-    for name in ("kernelkit", THEIRS):
-        run = document[name]
+def text_of(name: str, row: dict[str, Any]) -> str:
+    """The result of a set as text."""
+    lines = [f"{name}: ratio {row['ratio']:.3f}"]
+    for who in ("kernelkit", THEIRS):
+        run = row[who]
         calls = f", {run['timed_calls']} timed calls" if run["timed_calls"] else ""
-        lines.append(f"{name:17} {run['seconds']:8.1f} s  {json.dumps(run['statuses'])}{calls}")
+        lines.append(f"  {who:17} {run['seconds']:8.1f} s  {json.dumps(run['statuses'])}{calls}")
         if run["said"]:
             lines.append(run["said"])
-    lines.append(f"ratio {document['ratio']:.3f} (limit {document['limit']:g})")
     return "\n".join(lines)
 
 

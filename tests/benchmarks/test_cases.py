@@ -148,8 +148,16 @@ def test_without_what_it_needs_the_agreement_says_so() -> None:
 
 def test_the_ratio_is_ours_over_theirs() -> None:
     run = {"seconds": 40.0, "code": 0, "statuses": {"PASSED": 96}, "timed_calls": 100, "said": ""}
-    document = {"kernelkit": run, "flashinfer-bench": {**run, "seconds": 100.0, "said": "broke"},
-                "ratio": 0.4, "limit": 0.5}  # fmt: skip
-    text = eval_throughput.text_of(document)
-    assert "ratio 0.400 (limit 0.5)" in text
+    row = {"kernelkit": run, "flashinfer-bench": {**run, "seconds": 100.0, "said": "broke"},
+           "ratio": 0.4}  # fmt: skip
+    text = eval_throughput.text_of("gemm", row)
+    assert "gemm: ratio 0.400" in text
     assert "broke" in text and "100 timed calls" in text
+
+
+@pytest.mark.parametrize("name", cases.throughput_sets())
+def test_every_set_has_96_pairs_and_no_workload_twice(name: str) -> None:
+    chosen = cases.throughput_sets()[name]
+    assert sum(len(case.axes) * len(case.sources) for case in chosen) == 96
+    for case in chosen:
+        assert len({tuple(axes.items()) for axes in case.axes}) == len(case.axes)
