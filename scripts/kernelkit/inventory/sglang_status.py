@@ -162,8 +162,9 @@ class Names:
             tree = ast.parse(source)
         except (SyntaxError, ValueError):
             return found
-        for node in ast.walk(tree):
+        for node in _nodes(tree):
             found._see(node)
+        found.imports.sort(key=lambda row: row[2])
         return found
 
     def _see(self, node: ast.AST) -> None:
@@ -213,3 +214,16 @@ def _seen(call: KernelCall) -> Evidence:
 def shortened(text: str, most: int = 160) -> str:
     """The text, or its beginning: conditions may fill a page, and the line is named."""
     return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
+def _nodes(tree: ast.Module) -> Iterator[ast.AST]:
+    """All nodes, in no order: half the time of `ast.walk`, where a hundred thousand are seen."""
+    left: list[ast.AST] = [tree]
+    while left:
+        node = left.pop()
+        yield node
+        for value in vars(node).values():
+            if type(value) is list:
+                left += [v for v in value if isinstance(v, ast.AST)]
+            elif isinstance(value, ast.AST):
+                left.append(value)
