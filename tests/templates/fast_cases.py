@@ -38,7 +38,8 @@ GROUP = "fast_kernel"
 Run = Callable[..., Any]
 DRAWS = {"cpu": 1, "cuda": 640}
 # Of the sampler, for the interpreter: three chunks of 128.
-SMALL = {"WIDTH": 16, "SLOTS": 16, "MOST_KEPT": 12, "COARSE": 16, "SORTED": 32}
+SMALL = {"WIDTH": 16, "SLOTS": 16, "MOST_KEPT": 12, "COARSE": 16, "SORTED": 32,
+         "CHUNK": 64, "PROPOSALS": 4}  # fmt: skip
 
 
 def drawn(definition: Definition, run: Run, inputs: dict[str, Any]) -> tuple[str, str]:
@@ -49,7 +50,9 @@ def drawn(definition: Definition, run: Run, inputs: dict[str, Any]) -> tuple[str
     rows, count = len(inputs["probs"]), DRAWS[device]
     got, want = ([], [])
     if device == "cpu":
-        inspect.unwrap(run).__globals__["sample"].__globals__.update(SMALL)
+        called = inspect.unwrap(run).__globals__
+        sizes = (called.get("sample") or called["sample_top_p"]).__globals__
+        sizes.update({name: value for name, value in SMALL.items() if name in sizes})
     step = max(1, min(count, 64))
     many = {n: v.repeat(step, *[1] * (v.dim() - 1)) for n, v in inputs.items()}
     for _ in range(-(-count // step)):

@@ -14,10 +14,10 @@ object.
 
 import torch
 
-from .kernels.sampling import sample
+from .kernels.sampling_top_p import sample_top_p
 
 
 @torch.no_grad()
 def run(probs: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """probs [batch, vocabulary] float32, top_p [batch] float32 -> samples [batch] int64."""
-    return sample(probs, None, top_p)
+    return sample_top_p(probs, top_p)

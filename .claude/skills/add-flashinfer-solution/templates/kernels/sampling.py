@@ -18,6 +18,7 @@ import torch
 import triton
 
 from .sampling_passes import collect, narrow, scan
+from .seeds import fresh_seed
 
 ROWS = 8  # of 4 neighbours each: a group
 WIDTH = 1024
@@ -28,8 +29,6 @@ SORTED = 512  # entries that are sorted
 STEPS = 7
 WARPS = 8
 MOST_REGISTERS = 128  # so that two programs of `scan` fit a multiprocessor
-GOLDEN = 0x9E3779B97F4A7C15
-LEAST_SEED = 1 << 61  # a kernel is compiled anew for a number that fits 32 bits
 
 
 class Workspace:
@@ -65,17 +64,6 @@ def workspace(device: torch.device, batch: int, chunks: int) -> Workspace:
     if known is None or known.batch < batch:
         known = WORKSPACES[device, stream, chunks] = Workspace(device, batch, chunks)
     return known
-
-
-def fresh_seed(device: torch.device) -> int:
-    """A number that differs from call to call, from torch's generator, without a launch."""
-    if device.type != "cuda":
-        return LEAST_SEED + int(torch.randint(LEAST_SEED, ()))
-    index = device.index if device.index is not None else torch.cuda.current_device()
-    generator = torch.cuda.default_generators[index]
-    offset = generator.get_offset()
-    generator.set_offset(offset + 4)
-    return LEAST_SEED + (generator.initial_seed() + (offset + 1) * GOLDEN) % LEAST_SEED
 
 
 def sample(
