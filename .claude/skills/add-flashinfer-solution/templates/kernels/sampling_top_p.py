@@ -21,8 +21,9 @@ from .sampling_draw import place_of
 from .scratch import workspace
 from .seeds import fresh_seed
 
-CHUNK = 4096
-PROPOSALS = 32  # at most
+CHUNK = 2048
+PROPOSALS = 16  # at most
+SOME = tl.constexpr(4)  # proposals that are held against a chunk at once
 MISSES = tl.constexpr(1000.0)
 STREAM = tl.constexpr(1 << 10)  # numbers of a row's own: proposals, then one a further try
 WARPS = 4
@@ -122,10 +123,11 @@ def accept(
     p = tl.load(top_p + row).to(tl.float32)
     count = wanted(p, PROPOSALS)
     x, ids = chunk_of(row_pointer, chunk, VOCAB, CHUNK)
-    for number in range(count):
-        value = tl.load(values + row * PROPOSALS + number)
-        token = tl.load(tokens + row * PROPOSALS + number)
-        part = tl.sum(before(x, ids, value, token), axis=0)
+    for start in range(0, count, SOME):  # several at once: one wait for them, one sum over threads
+        number = start + tl.arange(0, SOME)
+        value = tl.load(values + row * PROPOSALS + number)[:, None]
+        token = tl.load(tokens + row * PROPOSALS + number)[:, None]
+        part = tl.sum(before(x[None, :], ids[None, :], value, token), axis=1)
         tl.store(masses + (row * CHUNKS + chunk) * PROPOSALS + number, part)
     tl.debug_barrier()  # all of it is written before it is announced
     if tl.atomic_add(arrived + row, 1, sem="acq_rel") == CHUNKS - 1:
