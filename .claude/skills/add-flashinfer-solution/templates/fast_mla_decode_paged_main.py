@@ -25,8 +25,10 @@ TUNING = {
         "BLOCK_TOKENS": [32, 64],
         "PROGRAMS_PER_SM": [1, 2],
         "LEAST_BLOCKS": [1, 2, 4],
+        "TRANSPOSED": [False, True],
+        "ROPE_AHEAD": [False, True],
         "num_warps": [4, 8],
-        "num_stages": [3, 5, 7, 9],
+        "num_stages": [1, 3, 5, 7, 9],
     },
 }
 
@@ -35,9 +37,11 @@ TUNED = [
     {
         "up_to": None,
         "BLOCK_HEADS": 16,
-        "BLOCK_TOKENS": 32,
-        "PROGRAMS_PER_SM": 2,
+        "BLOCK_TOKENS": 64,
+        "PROGRAMS_PER_SM": 1,
         "LEAST_BLOCKS": 2,
+        "TRANSPOSED": True,
+        "ROPE_AHEAD": True,
         "num_warps": 4,
         "num_stages": 5,
     },

@@ -22,8 +22,10 @@ TUNING = {
         "BLOCK_HEADS": [16, 32, 64],
         "BLOCK_TOKENS": [32, 64],
         "PROGRAMS_PER_SM": [1, 2],
+        "TRANSPOSED": [False, True],
+        "ROPE_AHEAD": [False, True],
         "num_warps": [4, 8],
-        "num_stages": [2, 3, 5, 7],
+        "num_stages": [1, 3, 5, 7, 9],
     },
 }
 
@@ -32,8 +34,10 @@ TUNED = [
     {
         "up_to": None,
         "BLOCK_HEADS": 16,
-        "BLOCK_TOKENS": 32,
-        "PROGRAMS_PER_SM": 2,
+        "BLOCK_TOKENS": 64,
+        "PROGRAMS_PER_SM": 1,
+        "TRANSPOSED": True,
+        "ROPE_AHEAD": True,
         "num_warps": 4,
         "num_stages": 5,
     },

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 
 from .gqa_decode import BLOCK_REQUESTS, LOG2_E, MERGE_PARTS, SIZES, merge
+from .latent_block import attend_list, store_heads
 from .scratch import multiprocessors, workspace
 
 
@@ -23,7 +24,7 @@ def attend_latents(
     ckv_page, ckv_token, kpe_page, kpe_token,
     PAGE_SIZE: tl.constexpr, HEADS: tl.constexpr, CKV: tl.constexpr, KPE: tl.constexpr,
     BLOCK_HEADS: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_REQUESTS: tl.constexpr,
-    FACTOR: tl.constexpr,
+    TRANSPOSED: tl.constexpr, ROPE_AHEAD: tl.constexpr, FACTOR: tl.constexpr,
 ):  # fmt: skip
     """Softmax(q k) v over one span of positions, for BLOCK_HEADS heads."""
     program = tl.program_id(1)
@@ -68,52 +69,18 @@ def attend_latents(
                     q_pe + row * q_pe_row + head[:, None] * q_pe_head + rope_dim[None, :],
                     mask=real[:, None], other=0.0,
                 ).to(FACTOR)  # fmt: skip
-                maximum = tl.full([BLOCK_HEADS], float("-inf"), tl.float32)
-                total = tl.zeros([BLOCK_HEADS], tl.float32)
-                result = tl.zeros([BLOCK_HEADS, CKV], tl.float32)
-                for start in range(low, high, BLOCK_TOKENS):
-                    position = start + tl.arange(0, BLOCK_TOKENS)
-                    valid = position < high
-                    # int64: a cache of 4 million tokens has more than 2^31 elements.
-                    page = tl.load(kv_indices + position // PAGE_SIZE, mask=valid, other=0)
-                    page = page.to(tl.int64)
-                    ckv_place, kpe_place = page * ckv_page, page * kpe_page
-                    if PAGE_SIZE > 1:
-                        ckv_place += (position % PAGE_SIZE) * ckv_token
-                        kpe_place += (position % PAGE_SIZE) * kpe_token
-                    # Zeros, not whatever stands there: 0 * NaN is NaN in the product with v.
-                    latent = tl.load(
-                        ckv + ckv_place[:, None] + latent_dim[None, :],
-                        mask=valid[:, None], other=0.0,
-                    ).to(FACTOR)  # fmt: skip
-                    rope = tl.load(
-                        kpe + kpe_place[:, None] + rope_dim[None, :],
-                        mask=valid[:, None], other=0.0,
-                    ).to(FACTOR)  # fmt: skip
-                    logits = tl.dot(q_latent, tl.trans(latent))
-                    logits = tl.dot(q_rope, tl.trans(rope), logits) * log2_scale
-                    logits = tl.where(valid[None, :], logits, float("-inf"))
-                    highest = tl.maximum(maximum, tl.max(logits, axis=1))
-                    weights = tl.exp2(logits - highest[:, None])
-                    fade = tl.exp2(maximum - highest)
-                    total = total * fade + tl.sum(weights, axis=1)
-                    result = tl.dot(weights.to(FACTOR), latent, result * fade[:, None])
-                    maximum = highest
-                result = result / total[:, None]
-                log = maximum + tl.log2(total)
+                result, log = attend_list(
+                    q_latent, q_rope, ckv, kpe, kv_indices, low, high, log2_scale, ckv_page,
+                    ckv_token, kpe_page, kpe_token, PAGE_SIZE, False, BLOCK_TOKENS, TRANSPOSED,
+                    ROPE_AHEAD, FACTOR,
+                )  # fmt: skip
                 if (low == request_low) & (high == request_high):
-                    tl.store(
-                        output + place[:, None] * CKV + latent_dim[None, :],
-                        result.to(output.dtype.element_ty), mask=real[:, None],
-                    )  # fmt: skip
+                    store_heads(output, row * HEADS, head, result, HEADS, CKV, TRANSPOSED)
                     tl.store(lse + place, log, mask=real)
                 else:
-                    slot = (row + program) * HEADS + head
-                    tl.store(part_lse + slot, log, mask=real)
-                    tl.store(
-                        part_output + slot[:, None] * CKV + latent_dim[None, :], result,
-                        mask=real[:, None],
-                    )  # fmt: skip
+                    first_slot = (row + program) * HEADS
+                    store_heads(part_output, first_slot, head, result, HEADS, CKV, TRANSPOSED)
+                    tl.store(part_lse + first_slot + head, log, mask=real)
 
 
 def mla_decode(
@@ -130,6 +97,8 @@ def mla_decode(
     BLOCK_TOKENS: int,
     PROGRAMS_PER_SM: int,
     LEAST_BLOCKS: int,
+    TRANSPOSED: bool,
+    ROPE_AHEAD: bool,
     num_warps: int,
     num_stages: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -169,7 +138,7 @@ def mla_decode(
             q_nope.stride(0), q_nope.stride(1), q_pe.stride(0), q_pe.stride(1),
             ckv_cache.stride(0), ckv_cache.stride(1), kpe_cache.stride(0), kpe_cache.stride(1),
             page_size, heads, rank, q_pe.shape[-1], BLOCK_HEADS, BLOCK_TOKENS, BLOCK_REQUESTS,
-            factor, num_warps=num_warps, num_stages=num_stages,
+            TRANSPOSED, ROPE_AHEAD, factor, num_warps=num_warps, num_stages=num_stages,
         )  # fmt: skip
         if programs > 1:
             merge[(requests, heads)](

@@ -14,17 +14,12 @@ import torch
 import triton
 import triton.language as tl
 
+from .latent_block import attend_list, finite, store_heads
 from .scratch import multiprocessors, workspace
 
 LOG2_E = 1.0 / math.log(2.0)
 MERGE_DIMS = 128
 MERGE_PARTS = 16
-
-
-@triton.jit
-def finite(x):
-    """x with 0 in place of -inf: what exponents are taken relative to."""
-    return tl.where(x == float("-inf"), 0.0, x)
 
 
 @triton.jit(do_not_specialize=["span"])
@@ -33,7 +28,7 @@ def attend_slots(
     q_nope_token, q_nope_head, q_pe_token, q_pe_head, ckv_page, ckv_row, kpe_page, kpe_row,
     PAGE_SIZE: tl.constexpr, TOPK: tl.constexpr, HEADS: tl.constexpr, CKV: tl.constexpr,
     KPE: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_TOKENS: tl.constexpr,
-    FACTOR: tl.constexpr,
+    TRANSPOSED: tl.constexpr, ROPE_AHEAD: tl.constexpr, FACTOR: tl.constexpr,
 ):  # fmt: skip
     """Softmax(q k) v over one span of a token's slots, for BLOCK_HEADS heads."""
     head_blocks: tl.constexpr = (HEADS + BLOCK_HEADS - 1) // BLOCK_HEADS
@@ -50,49 +45,19 @@ def attend_slots(
         q_pe + token * q_pe_token + head[:, None] * q_pe_head + rope_dim[None, :],
         mask=real[:, None], other=0.0,
     ).to(FACTOR)  # fmt: skip
-    maximum = tl.full([BLOCK_HEADS], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_HEADS], tl.float32)
-    result = tl.zeros([BLOCK_HEADS, CKV], tl.float32)
     begin = split * span
-    for start in range(begin, tl.minimum(begin + span, TOPK), BLOCK_TOKENS):
-        place = start + tl.arange(0, BLOCK_TOKENS)
-        slot = tl.load(slots + token * TOPK + place, mask=place < TOPK, other=-1)
-        valid = slot >= 0
-        slot = slot.to(tl.int64)  # the cache may have over 2^31 elements
-        page, row = slot // PAGE_SIZE, slot % PAGE_SIZE
-        # Zeros, not whatever stands there: 0 * NaN is NaN in the product with v.
-        latent = tl.load(
-            ckv + (page * ckv_page + row * ckv_row)[:, None] + latent_dim[None, :],
-            mask=valid[:, None], other=0.0,
-        ).to(FACTOR)  # fmt: skip
-        rope = tl.load(
-            kpe + (page * kpe_page + row * kpe_row)[:, None] + rope_dim[None, :],
-            mask=valid[:, None], other=0.0,
-        ).to(FACTOR)  # fmt: skip
-        logits = tl.dot(q_latent, tl.trans(latent))
-        logits = tl.dot(q_rope, tl.trans(rope), logits) * log2_scale
-        logits = tl.where(valid[None, :], logits, float("-inf"))
-        highest = tl.maximum(maximum, tl.max(logits, axis=1))
-        steady = finite(highest)  # a block of nothing but padding
-        weights = tl.exp2(logits - steady[:, None])
-        fade = tl.exp2(maximum - steady)
-        total = total * fade + tl.sum(weights, axis=1)
-        result = tl.dot(weights.to(FACTOR), latent, result * fade[:, None])
-        maximum = highest
-    result = result / tl.where(total > 0, total, 1.0)[:, None]
-    log = maximum + tl.log2(tl.where(total > 0, total, 1.0))
+    result, log = attend_list(
+        q_latent, q_rope, ckv, kpe, slots + token * TOPK, begin, tl.minimum(begin + span, TOPK),
+        log2_scale, ckv_page, ckv_row, kpe_page, kpe_row, PAGE_SIZE, True, BLOCK_TOKENS,
+        TRANSPOSED, ROPE_AHEAD, FACTOR,
+    )  # fmt: skip
     if tl.num_programs(1) == 1:
-        place = token * HEADS + head
-        tl.store(lse + place, log, mask=real)
-        tl.store(
-            output + place[:, None] * CKV + latent_dim[None, :],
-            result.to(output.dtype.element_ty), mask=real[:, None],
-        )  # fmt: skip
+        tl.store(lse + token * HEADS + head, log, mask=real)
+        store_heads(output, token * HEADS, head, result, HEADS, CKV, TRANSPOSED)
     else:
-        place = (token * tl.num_programs(1) + split) * HEADS + head
-        tl.store(part_lse + place, log, mask=real)
-        tl.store(part_output + place[:, None] * CKV + latent_dim[None, :], result,
-                 mask=real[:, None])  # fmt: skip
+        first = (token * tl.num_programs(1) + split) * HEADS
+        tl.store(part_lse + first + head, log, mask=real)
+        store_heads(part_output, first, head, result, HEADS, CKV, TRANSPOSED)
 
 
 @triton.jit
@@ -141,6 +106,8 @@ def sparse_mla(
     BLOCK_HEADS: int,
     BLOCK_TOKENS: int,
     PROGRAMS_PER_SM: int,
+    TRANSPOSED: bool,
+    ROPE_AHEAD: bool,
     num_warps: int,
     num_stages: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -173,8 +140,8 @@ def sparse_mla(
             part_lse, float(sm_scale) * LOG2_E, span, q_nope.stride(0), q_nope.stride(1),
             q_pe.stride(0), q_pe.stride(1), ckv_cache.stride(0), ckv_cache.stride(1),
             kpe_cache.stride(0), kpe_cache.stride(1), ckv_cache.shape[1], topk, heads, rank,
-            q_pe.shape[-1], BLOCK_HEADS, BLOCK_TOKENS, factor, num_warps=num_warps,
-            num_stages=num_stages,
+            q_pe.shape[-1], BLOCK_HEADS, BLOCK_TOKENS, TRANSPOSED, ROPE_AHEAD, factor,
+            num_warps=num_warps, num_stages=num_stages,
         )  # fmt: skip
         if splits > 1:
             merge_splits[(tokens, heads, triton.cdiv(rank, MERGE_DIMS))](
