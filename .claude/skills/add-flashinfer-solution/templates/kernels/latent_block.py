@@ -25,22 +25,22 @@ def finite(x):
 
 @triton.jit
 def entries(ids, position, high, PAGE_SIZE: tl.constexpr, SLOTS: tl.constexpr):
-    """The list's entries at these positions: slots of the cache (-1 past the end), or pages of
-    PAGE_SIZE positions."""
-    if SLOTS:
-        return tl.load(ids + position, mask=position < high, other=-1)
-    return tl.load(ids + position // PAGE_SIZE, mask=position < high, other=0)
+    """The list's entries at these positions: slots of the cache, or pages of PAGE_SIZE positions.
+    Past the end the last one, for a mask would be kept in registers for as long as entries are
+    ahead of what they point to."""
+    place = tl.minimum(position, high - 1)
+    return tl.load(ids + (place if SLOTS else place // PAGE_SIZE))
 
 
 @triton.jit
 def latents(
     cache, entry, position, high, page_stride, token_stride, DIM: tl.constexpr,
-    PAGE_SIZE: tl.constexpr, SLOTS: tl.constexpr, FACTOR: tl.constexpr,
+    PAGE_SIZE: tl.constexpr, SLOTS: tl.constexpr, FACTOR: tl.constexpr, FIRST: tl.constexpr = 0,
 ):  # fmt: skip
-    """DIM values for each entry. Zeros, not whatever stands there, where there is no token: 0 * NaN
+    """DIM values from FIRST on for each entry. Zeros, not whatever stands there, where there is no token: 0 * NaN
     is NaN in the product with v."""
     if SLOTS:
-        valid = entry >= 0
+        valid = (entry >= 0) & (position < high)
         entry = entry.to(tl.int64)
         place = entry // PAGE_SIZE * page_stride + entry % PAGE_SIZE * token_stride
     else:
@@ -49,59 +49,83 @@ def latents(
         place = entry.to(tl.int64) * page_stride
         if PAGE_SIZE > 1:
             place += position % PAGE_SIZE * token_stride
-    dim = tl.arange(0, DIM)
+    dim = FIRST + tl.arange(0, DIM)
     return tl.load(
         cache + place[:, None] + dim[None, :], mask=valid[:, None], other=0.0
     ).to(FACTOR)  # fmt: skip
 
 
 @triton.jit
-def absorb(
-    q_latent, q_rope, latent, rope, valid, maximum, total, result, log2_scale,
-    TRANSPOSED: tl.constexpr, FACTOR: tl.constexpr,
+def scores(
+    q_latent, q_rope, latent, rope, valid, log2_scale, CHUNKS: tl.constexpr,
+    TRANSPOSED: tl.constexpr,
+):  # fmt: skip
+    """Logits in base 2 of one block of tokens: tokens x heads, or heads x tokens."""
+    if TRANSPOSED:
+        logits = tl.dot(rope, tl.trans(q_rope))
+        for i in tl.static_range(CHUNKS):
+            logits = tl.dot(latent[i], tl.trans(q_latent[i]), logits)
+    else:
+        logits = tl.dot(q_rope, tl.trans(rope))
+        for i in tl.static_range(CHUNKS):
+            logits = tl.dot(q_latent[i], tl.trans(latent[i]), logits)
+    there = tl.expand_dims(valid, 1 if TRANSPOSED else 0)
+    return tl.where(there, logits * log2_scale, float("-inf"))
+
+
+@triton.jit
+def add_block(
+    logits, latent, maximum, total, result, CHUNKS: tl.constexpr, TRANSPOSED: tl.constexpr,
+    FACTOR: tl.constexpr,
 ):  # fmt: skip
     """One block of tokens into the running maximum, sum and result."""
-    if TRANSPOSED:
-        logits = tl.dot(latent, tl.trans(q_latent))
-        logits = tl.dot(rope, tl.trans(q_rope), logits) * log2_scale
-        logits = tl.where(valid[:, None], logits, float("-inf"))
-        highest = tl.maximum(maximum, tl.max(logits, axis=0))
-        steady = finite(highest)  # a block of nothing but padding
-        weights = tl.exp2(logits - steady[None, :])
-        fade = tl.exp2(maximum - steady)
-        total = total * fade + tl.sum(weights, axis=0)
-        result = tl.dot(tl.trans(latent), weights.to(FACTOR), result * fade[None, :])
-    else:
-        logits = tl.dot(q_latent, tl.trans(latent))
-        logits = tl.dot(q_rope, tl.trans(rope), logits) * log2_scale
-        logits = tl.where(valid[None, :], logits, float("-inf"))
-        highest = tl.maximum(maximum, tl.max(logits, axis=1))
-        steady = finite(highest)
-        weights = tl.exp2(logits - steady[:, None])
-        fade = tl.exp2(maximum - steady)
-        total = total * fade + tl.sum(weights, axis=1)
-        result = tl.dot(weights.to(FACTOR), latent, result * fade[:, None])
-    return highest, total, result
+    tokens: tl.constexpr = 0 if TRANSPOSED else 1
+    heads: tl.constexpr = 1 - tokens
+    highest = tl.maximum(maximum, tl.max(logits, axis=tokens))
+    steady = finite(highest)  # a block of nothing but padding
+    weights = tl.exp2(logits - tl.expand_dims(steady, tokens))
+    fade = tl.exp2(maximum - steady)
+    total = total * fade + tl.sum(weights, axis=tokens)
+    weights = weights.to(FACTOR)
+    fade = tl.expand_dims(fade, tokens)
+    added = ()
+    for i in tl.static_range(CHUNKS):
+        if heads == 1:
+            added = added + (tl.dot(tl.trans(latent[i]), weights, result[i] * fade),)
+        else:
+            added = added + (tl.dot(weights, latent[i], result[i] * fade),)
+    return highest, total, added
 
 
 @triton.jit
 def attend_list(
-    q_latent, q_rope, ckv, kpe, ids, low, high, log2_scale, ckv_page, ckv_token, kpe_page,
-    kpe_token, PAGE_SIZE: tl.constexpr, SLOTS: tl.constexpr, BLOCK_TOKENS: tl.constexpr,
-    TRANSPOSED: tl.constexpr, ROPE_AHEAD: tl.constexpr, FACTOR: tl.constexpr,
+    q_nope, q_pe, head, q_nope_head, q_pe_head, ckv, kpe, ids, low, high, log2_scale,
+    ckv_page, ckv_token, kpe_page, kpe_token,
+    HEADS: tl.constexpr, CKV: tl.constexpr, KPE: tl.constexpr, PAGE_SIZE: tl.constexpr,
+    SLOTS: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_TOKENS: tl.constexpr,
+    CHUNK: tl.constexpr, TRANSPOSED: tl.constexpr, ROPE_AHEAD: tl.constexpr, FACTOR: tl.constexpr,
 ):  # fmt: skip
-    """Softmax(q k) v over positions low..high of the list: the result, divided already, dims x
-    heads where TRANSPOSED and heads x dims where not, and the base-2 log-sum-exp. Nothing but
-    padding gives 0 and -inf."""
-    BLOCK_HEADS: tl.constexpr = q_latent.shape[0]
-    CKV: tl.constexpr = q_latent.shape[1]
-    KPE: tl.constexpr = q_rope.shape[1]
+    """Softmax(q k) v over positions low..high of the list, for BLOCK_HEADS heads of one query.
+
+    Returns the result in chunks of CHUNK dims, dims x heads where TRANSPOSED and heads x dims where
+    not, and the base-2 log-sum-exp. Nothing but padding gives 0 and -inf.
+    """
+    CHUNKS: tl.constexpr = CKV // CHUNK
+    real = (head < HEADS)[:, None]
+    dim, rope_dim = tl.arange(0, CHUNK), tl.arange(0, KPE)
+    q_rope = tl.load(
+        q_pe + head[:, None] * q_pe_head + rope_dim[None, :], mask=real, other=0.0
+    ).to(FACTOR)  # fmt: skip
+    q_latent, result = (), ()
+    for i in tl.static_range(CHUNKS):
+        place = head[:, None] * q_nope_head + i * CHUNK + dim[None, :]
+        q_latent = q_latent + (tl.load(q_nope + place, mask=real, other=0.0).to(FACTOR),)
+        if TRANSPOSED:
+            result = result + (tl.zeros([CHUNK, BLOCK_HEADS], tl.float32),)
+        else:
+            result = result + (tl.zeros([BLOCK_HEADS, CHUNK], tl.float32),)
     maximum = tl.full([BLOCK_HEADS], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_HEADS], tl.float32)
-    if TRANSPOSED:
-        result = tl.zeros([CKV, BLOCK_HEADS], tl.float32)
-    else:
-        result = tl.zeros([BLOCK_HEADS, CKV], tl.float32)
     offset = tl.arange(0, BLOCK_TOKENS)
     if ROPE_AHEAD:
         entry = entries(ids, low + offset, high, PAGE_SIZE, SLOTS)
@@ -112,9 +136,13 @@ def attend_list(
     for start in range(low, high, BLOCK_TOKENS):
         position = start + offset
         entry = entries(ids, position, high, PAGE_SIZE, SLOTS)
-        latent = latents(
-            ckv, entry, position, high, ckv_page, ckv_token, CKV, PAGE_SIZE, SLOTS, FACTOR
-        )
+        latent = ()
+        for i in tl.static_range(CHUNKS):
+            chunk = latents(
+                ckv, entry, position, high, ckv_page, ckv_token, CHUNK, PAGE_SIZE, SLOTS, FACTOR,
+                i * CHUNK,
+            )  # fmt: skip
+            latent = latent + (chunk,)
         if ROPE_AHEAD:
             ahead = position + BLOCK_TOKENS
             next_rope = latents(
@@ -125,34 +153,35 @@ def attend_list(
             rope = latents(
                 kpe, entry, position, high, kpe_page, kpe_token, KPE, PAGE_SIZE, SLOTS, FACTOR
             )
+        valid = position < high
         if SLOTS:
-            valid = entry >= 0
-        else:
-            valid = position < high
-        maximum, total, result = absorb(
-            q_latent, q_rope, latent, rope, valid, maximum, total, result, log2_scale,
-            TRANSPOSED, FACTOR,
-        )  # fmt: skip
+            valid = valid & (entry >= 0)
+        logits = scores(q_latent, q_rope, latent, rope, valid, log2_scale, CHUNKS, TRANSPOSED)
+        maximum, total, result = add_block(
+            logits, latent, maximum, total, result, CHUNKS, TRANSPOSED, FACTOR
+        )
         if ROPE_AHEAD:
             rope = next_rope
     divisor = tl.where(total > 0, total, 1.0)
-    if TRANSPOSED:
-        result = result / divisor[None, :]
-    else:
-        result = result / divisor[:, None]
-    return result, maximum + tl.log2(divisor)
+    share = tl.expand_dims(1.0 / divisor, 0 if TRANSPOSED else 1)
+    divided = ()
+    for i in tl.static_range(CHUNKS):
+        divided = divided + (result[i] * share,)
+    return divided, maximum + tl.log2(divisor)
 
 
 @triton.jit
 def store_heads(
-    pointer, first, head, result, HEADS: tl.constexpr, CKV: tl.constexpr, TRANSPOSED: tl.constexpr
-):
+    pointer, first, head, result, HEADS: tl.constexpr, CKV: tl.constexpr, CHUNK: tl.constexpr,
+    TRANSPOSED: tl.constexpr,
+):  # fmt: skip
     """A result of `attend_list` to rows first + head, for heads that there are."""
-    dim = tl.arange(0, CKV)
-    result = result.to(pointer.dtype.element_ty)
-    if TRANSPOSED:
-        place = (first + head)[None, :] * CKV + dim[:, None]
-        tl.store(pointer + place, result, mask=(head < HEADS)[None, :])
-    else:
-        place = (first + head)[:, None] * CKV + dim[None, :]
-        tl.store(pointer + place, result, mask=(head < HEADS)[:, None])
+    for i in tl.static_range(CKV // CHUNK):
+        dim = i * CHUNK + tl.arange(0, CHUNK)
+        value = result[i].to(pointer.dtype.element_ty)
+        if TRANSPOSED:
+            place = (first + head)[None, :] * CKV + dim[:, None]
+            tl.store(pointer + place, value, mask=(head < HEADS)[None, :])
+        else:
+            place = (first + head)[:, None] * CKV + dim[None, :]
+            tl.store(pointer + place, value, mask=(head < HEADS)[:, None])

@@ -24,13 +24,13 @@ def attend_latents(
     ckv_page, ckv_token, kpe_page, kpe_token,
     PAGE_SIZE: tl.constexpr, HEADS: tl.constexpr, CKV: tl.constexpr, KPE: tl.constexpr,
     BLOCK_HEADS: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_REQUESTS: tl.constexpr,
-    TRANSPOSED: tl.constexpr, ROPE_AHEAD: tl.constexpr, FACTOR: tl.constexpr,
+    CHUNK: tl.constexpr, TRANSPOSED: tl.constexpr, ROPE_AHEAD: tl.constexpr, FACTOR: tl.constexpr,
 ):  # fmt: skip
     """Softmax(q k) v over one span of positions, for BLOCK_HEADS heads."""
     program = tl.program_id(1)
     head = tl.program_id(0) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
     real = head < HEADS
-    latent_dim, rope_dim = tl.arange(0, CKV), tl.arange(0, KPE)
+    latent_dim = tl.arange(0, CKV)
     begin = program * span
     is_last = program == tl.num_programs(1) - 1
     end = tl.where(is_last, positions, tl.minimum(begin + span, positions))
@@ -61,25 +61,18 @@ def attend_latents(
             low = tl.maximum(request_low, begin)
             high = tl.minimum(request_high, end)
             if low < high:
-                q_latent = tl.load(
-                    q_nope + row * q_nope_row + head[:, None] * q_nope_head + latent_dim[None, :],
-                    mask=real[:, None], other=0.0,
-                ).to(FACTOR)  # fmt: skip
-                q_rope = tl.load(
-                    q_pe + row * q_pe_row + head[:, None] * q_pe_head + rope_dim[None, :],
-                    mask=real[:, None], other=0.0,
-                ).to(FACTOR)  # fmt: skip
                 result, log = attend_list(
-                    q_latent, q_rope, ckv, kpe, kv_indices, low, high, log2_scale, ckv_page,
-                    ckv_token, kpe_page, kpe_token, PAGE_SIZE, False, BLOCK_TOKENS, TRANSPOSED,
-                    ROPE_AHEAD, FACTOR,
+                    q_nope + row * q_nope_row, q_pe + row * q_pe_row, head, q_nope_head, q_pe_head,
+                    ckv, kpe, kv_indices, low, high, log2_scale, ckv_page, ckv_token, kpe_page,
+                    kpe_token, HEADS, CKV, KPE, PAGE_SIZE, False, BLOCK_HEADS, BLOCK_TOKENS, CHUNK,
+                    TRANSPOSED, ROPE_AHEAD, FACTOR,
                 )  # fmt: skip
                 if (low == request_low) & (high == request_high):
-                    store_heads(output, row * HEADS, head, result, HEADS, CKV, TRANSPOSED)
+                    store_heads(output, row * HEADS, head, result, HEADS, CKV, CHUNK, TRANSPOSED)
                     tl.store(lse + place, log, mask=real)
                 else:
                     first_slot = (row + program) * HEADS
-                    store_heads(part_output, first_slot, head, result, HEADS, CKV, TRANSPOSED)
+                    store_heads(part_output, first_slot, head, result, HEADS, CKV, CHUNK, TRANSPOSED)
                     tl.store(part_lse + first_slot + head, log, mask=real)
 
 
@@ -97,6 +90,7 @@ def mla_decode(
     BLOCK_TOKENS: int,
     PROGRAMS_PER_SM: int,
     LEAST_BLOCKS: int,
+    CHUNK: int,
     TRANSPOSED: bool,
     ROPE_AHEAD: bool,
     num_warps: int,
@@ -138,7 +132,7 @@ def mla_decode(
             q_nope.stride(0), q_nope.stride(1), q_pe.stride(0), q_pe.stride(1),
             ckv_cache.stride(0), ckv_cache.stride(1), kpe_cache.stride(0), kpe_cache.stride(1),
             page_size, heads, rank, q_pe.shape[-1], BLOCK_HEADS, BLOCK_TOKENS, BLOCK_REQUESTS,
-            TRANSPOSED, ROPE_AHEAD, factor, num_warps=num_warps, num_stages=num_stages,
+            min(CHUNK, rank), TRANSPOSED, ROPE_AHEAD, factor, num_warps=num_warps, num_stages=num_stages,
         )  # fmt: skip
         if programs > 1:
             merge[(requests, heads)](
