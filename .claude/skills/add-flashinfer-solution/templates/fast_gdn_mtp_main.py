@@ -26,6 +26,7 @@ TUNING = {
     "parameters": {
         "BLOCK_V": [8, 16, 32, 64],
         "num_warps": [1, 2, 4, 8],
+        "maxnreg": [80, 96, 128, 168, 255],
     },
 }
 
@@ -35,11 +36,13 @@ TUNED = [
         "up_to": 2,
         "BLOCK_V": 16,
         "num_warps": 4,
+        "maxnreg": 96,
     },
     {
         "up_to": None,
         "BLOCK_V": 32,
         "num_warps": 4,
+        "maxnreg": 96,
     },
 ]
 # tuned: end

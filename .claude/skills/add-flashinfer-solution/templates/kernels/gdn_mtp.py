@@ -122,18 +122,20 @@ def gdn_mtp(
     *,
     BLOCK_V: int,
     num_warps: int,
+    maxnreg: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """q, k [batch, tokens, qk heads, K], v [batch, tokens, heads, V], a and b [batch, tokens,
     heads], pool [slots, heads, V, K], slots [batch] (below 0: padding). Returns output [batch,
-    tokens, heads, V] of q's type, and a copy of the pool."""
+    tokens, heads, V] of q's type, and a copy of the pool. maxnreg is the limit of registers a
+    thread: the compiler takes twice what it needs, and fewer programs would fit at a time."""
     batch, tokens, heads, dim_v = v.shape
     qk_heads, dim_k = q.shape[2], q.shape[3]
     q, k, v, a, b, pool = (each.contiguous() for each in (q, k, v, a, b, pool))
     output = torch.empty((batch, tokens, heads, dim_v), dtype=q.dtype, device=q.device)
+    if output.numel() == 0:  # an empty grid is an error
+        return output, pool.clone()
     final_state = torch.empty_like(pool)
     programs = max(batch, pool.shape[0])
-    if programs == 0:  # an empty grid is an error
-        return output, final_state
     # The interpreter multiplies bfloat16 as if it were integers: float32 there.
     factor = tl.bfloat16 if q.is_cuda and q.dtype == torch.bfloat16 else tl.float32
     with torch.cuda.device_of(q):  # Triton launches on the current device
@@ -141,6 +143,7 @@ def gdn_mtp(
             q, k, v, pool, slots, A_log, a, dt_bias, b, output, final_state, scale, batch,
             pool.shape[0], tokens, heads, heads // qk_heads, dim_k, dim_v,
             triton.next_power_of_2(dim_k), BLOCK_V, max(16, triton.next_power_of_2(2 * tokens)),
-            triton.next_power_of_2(max(1, batch)), factor, num_warps=num_warps,
+            triton.next_power_of_2(max(1, batch)), factor, num_warps=num_warps, num_stages=1,
+            maxnreg=maxnreg,
         )  # fmt: skip
     return output, final_state
