@@ -80,6 +80,8 @@ FAMILIES: dict[str, Callable[[str], Iterator[Case]]] = {
     name: getattr(fast_inputs, name) for name in NAMES
 }
 MANY_PARTS = {"BLOCK_TOKENS": 16, "LEAST_BLOCKS": 1, "PROGRAMS_PER_SM": 16}
+PLAIN = {"TRANSPOSED": False, "ROPE_AHEAD": False}
+TURNED = {"TRANSPOSED": True, "ROPE_AHEAD": False}
 # Other parameters than the tuned ones: {} leaves those.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gqa": [
@@ -88,7 +90,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {**MANY_PARTS, "MERGE_IN_KERNEL": False},
         {**MANY_PARTS, "MERGE_IN_KERNEL": True},
     ],
-    "mla": [{}, {"LEAST_BLOCKS": 1, "BLOCK_HEADS": 32}],
+    "mla": [
+        {},
+        {"LEAST_BLOCKS": 1, "BLOCK_TOKENS": 16, "CHUNK": 64, **PLAIN, "ROPE_AHEAD": True},
+        {"LEAST_BLOCKS": 1, "BLOCK_TOKENS": 16, "CHUNK": 64, **TURNED, "ROPE_AHEAD": True},
+        {"LEAST_BLOCKS": 1, "BLOCK_HEADS": 32, **PLAIN},
+        {"LEAST_BLOCKS": 1, "BLOCK_TOKENS": 32, "BLOCK_HEADS": 32, **TURNED},
+    ],
     "norms": [{}, {"PROGRAM_ROWS": 2}],
     "gemm": [{}, {"BLOCK_N": 32, "BLOCK_K": 64}],
     "gdn": [{}, {"BLOCK_V": 8}],
@@ -96,7 +104,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "mamba": [{}, {"BLOCK_DIM": 8}],
     "moe": [{}, {"BLOCK_ROWS": 32, "BLOCK_COLUMNS": 32}],
     "prefill": [{}, {"BLOCK_ROWS": 16, "BLOCK_TOKENS": 16}],
-    "sparse": [{}, {"BLOCK_HEADS": 32, "BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64}],
+    "sparse": [
+        {},
+        {"BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64, "CHUNK": 64, **PLAIN},
+        {"BLOCK_TOKENS": 16, "CHUNK": 64, **TURNED, "ROPE_AHEAD": True},
+        {"BLOCK_HEADS": 32, "BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64, **TURNED},
+    ],
 }
 
 

@@ -86,7 +86,7 @@ def gqa(device: str) -> Iterator[Case]:
 def mla(device: str) -> Iterator[Case]:
     """Pages of 1 and 64; more heads than a block of heads, and fewer."""
     make = family("mla_paged").definition
-    shapes = [(20, 32, 16, 1), (4, 32, 16, 64)]
+    shapes = [(20, 128, 16, 1), (4, 32, 16, 64)]
     if device != "cpu":
         shapes = [(16, 512, 64, 1), (128, 512, 64, 1), (16, 512, 64, 64), (20, 256, 32, 1)]
     for shape in shapes:
@@ -184,7 +184,7 @@ def sparse(device: str) -> Iterator[Case]:
     """Padding here and there, a token of nothing else, a token without any; NaN in slots that
     nobody names."""
     make = family("dsa_paged").sparse
-    shapes = ((20, 32, 16, 40, 4), (4, 32, 16, 70, 1))
+    shapes = ((20, 128, 16, 40, 4), (4, 32, 16, 70, 1))
     counts = (1, 3)
     if device != "cpu":
         shapes = ((16, 512, 64, 2048, 64), (128, 512, 64, 2048, 64), (16, 512, 64, 2048, 1))

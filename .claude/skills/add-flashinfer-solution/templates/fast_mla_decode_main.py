@@ -4,12 +4,13 @@ Prediction for one H200 (4.2 TB/s, 2 us for each of two launches, 3 us of depend
 the merge) at 16 heads, 512 + 64 dims: batch 16, 2,048 tokens 18 us; batch 64, 2,048 tokens 44 us;
 batch 128, 4,096 tokens 155 us (1,152 bytes a token).
 
-Measured 2026-11-21, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
+Measured 2026-11-21 before the products were turned over, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
 `python tests/benchmarks/kernels.py --device cuda:0 --only mla`: 29.8 us (26.1), 67.0 us (57.2),
-217 us (167). FlashInfer is faster. On paper what binds is the
-chain of products of a block (36 that wait for each other), with one block of 32 tokens on its way
-meanwhile: 8 warps, 1 program, 9 stages together are to be tried (190 us for the last case); one
-change at a time (31 variants) found nothing better there.
+217 us (167). FlashInfer is faster. What bound then:
+q was read from shared memory by every warp for each block (as many bytes as the block itself), and
+addresses were a third of the instructions. The products are turned over since (`latent_block`), and
+a block has 64 tokens, with one on its way during the products; not measured yet. By hand: 958
+instructions and 68 wide products a block of 64 tokens and warp, where the memory gives 4,000 clocks.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object, to count its outputs.

@@ -4,11 +4,13 @@ Prediction for one H200 (4.2 TB/s, 2 us for each of two launches, 3 us of depend
 the merge) at 16 heads, 512 + 64 dims: batch 16, 2,048 tokens 18 us; batch 64, 2,048 tokens 44 us;
 batch 128, 4,096 tokens 155 us (1,152 bytes a token).
 
-Measured 2026-11-21, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
+Measured 2026-11-21 before the products were turned over, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
 `python tests/benchmarks/kernels.py --device cuda:0 --only mla`, pages of 64: batch 16 31.7 us
-(25.1), batch 64 71.4 us (55.5). FlashInfer is faster. On paper what binds is the
-chain of products of a block (36 that wait for each other), with one block of 32 tokens on its way
-meanwhile: 8 warps, 1 program, 9 stages are to be tried (190 us for batch 128).
+(25.1), batch 64 71.4 us (55.5). FlashInfer is faster. What bound then:
+q was read from shared memory by every warp for each block (as many bytes as the block itself), and
+addresses were a third of the instructions. The products are turned over since (`latent_block`), and
+a block has 64 tokens, with one on its way during the products; not measured yet. By hand: 958
+instructions and 68 wide products a block of 64 tokens and warp, where the memory gives 4,000 clocks.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object, to count its outputs.

@@ -72,7 +72,9 @@ def attend_latents(
                     tl.store(lse + place, log, mask=real)
                 else:
                     first_slot = (row + program) * HEADS
-                    store_heads(part_output, first_slot, head, result, HEADS, CKV, CHUNK, TRANSPOSED)
+                    store_heads(
+                        part_output, first_slot, head, result, HEADS, CKV, CHUNK, TRANSPOSED
+                    )
                     tl.store(part_lse + first_slot + head, log, mask=real)
 
 
@@ -132,7 +134,8 @@ def mla_decode(
             q_nope.stride(0), q_nope.stride(1), q_pe.stride(0), q_pe.stride(1),
             ckv_cache.stride(0), ckv_cache.stride(1), kpe_cache.stride(0), kpe_cache.stride(1),
             page_size, heads, rank, q_pe.shape[-1], BLOCK_HEADS, BLOCK_TOKENS, BLOCK_REQUESTS,
-            min(CHUNK, rank), TRANSPOSED, ROPE_AHEAD, factor, num_warps=num_warps, num_stages=num_stages,
+            min(CHUNK, rank), TRANSPOSED, ROPE_AHEAD, factor, num_warps=num_warps,
+            num_stages=num_stages,
         )  # fmt: skip
         if programs > 1:
             merge[(requests, heads)](
