@@ -1,15 +1,16 @@
 """GDN over the tokens of a multi-token-prediction step, in one Triton kernel; states [V, K].
 
 Prediction for one H200 (4.2 TB/s, 2 us for a launch) at 16 key and 32 value heads of 128, 4 tokens,
-a pool as large as the batch (2 MiB a slot each way): batch 1 6 us, batch 32 36 us, batch 128 135 us.
+a pool as large as the batch (2 MiB a slot each way): batch 1 6 us, 32 36 us, 128 135 us.
 Slots that no request uses cost as much: the definition returns a copy of the pool, which the
 measured limit (one read a request) does not count; with it the limit of batch 128 is 125 us.
 
 Measured 2026-11-21 with the rule run on whole states, H200 (torch 2.11, Triton 3.6, FlashInfer
 0.6.12; in brackets FlashInfer and a copy of the pool) by `python tests/benchmarks/kernels.py
---device cuda:0 --only gdn_mtp`: batch 1 13.8 us (23.5), 32 89.5 us (95.2), 128 399 us (290). Two
-sums over each row for each token were some 80 us of shuffles and as much of arithmetic at batch 128,
-and each token waited for its loads. It runs on 2 x 4 products of the state now; not measured yet.
+--device cuda:0 --only gdn_mtp`: batch 1 13.8 us (23.5), 32 89.5 us (95.2), 128 399 us (290). On
+paper two sums over each row for each token took 90 us of shuffles and as much of arithmetic at
+batch 128, and each token waited for its loads. Since then the rule runs on the state's products
+with 4 keys and 4 queries. That is not measured yet.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object, to count its outputs.

@@ -4,13 +4,15 @@ Prediction for one H200 (4.2 TB/s, 2 us for each of two launches, 3 us of depend
 the merge) at 16 heads, 512 + 64 dims: batch 16, 2,048 tokens 18 us; batch 64, 2,048 tokens 44 us;
 batch 128, 4,096 tokens 155 us (1,152 bytes a token).
 
-Measured 2026-11-21 before the products were turned over, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
+Measured 2026-11-21 before that was changed, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in
+brackets FlashInfer) by
 `python tests/benchmarks/kernels.py --device cuda:0 --only mla`, pages of 64: batch 16 31.7 us
-(25.1), batch 64 71.4 us (55.5). FlashInfer is faster. What bound then:
-q was read from shared memory by every warp for each block (as many bytes as the block itself), and
-addresses were a third of the instructions. The products are turned over since (`latent_block`), and
-a block has 64 tokens, with one on its way during the products; not measured yet. By hand: 958
-instructions and 68 wide products a block of 64 tokens and warp, where the memory gives 4,000 clocks.
+(25.1), batch 64 71.4 us (55.5). FlashInfer is faster. On paper q cost
+most: every warp read it from shared memory for each block of 32 tokens, twice the block's own
+bytes; and addresses were a third of the instructions. Since then the products are turned over
+(`latent_block`) and a block has 64 tokens, with one on its way during the products: 958
+instructions and 68 wide products a warp and block, where the memory takes 4,000 clocks. That is
+not measured yet.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object, to count its outputs.
@@ -18,6 +20,7 @@ object, to count its outputs.
 
 import torch
 
+from .kernels.latent_block import fitting
 from .kernels.mla_split_decode import mla_decode
 
 TUNING = {
@@ -72,6 +75,6 @@ def run(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """q_nope [b, h, ckv], q_pe [b, h, kpe], caches [pages, page size, dim] -> output like q_nope,
     lse [b, h] float32."""
-    parameters = tuned(kv_indices.shape[0])
+    parameters = fitting(tuned(kv_indices.shape[0]), q_nope.device)
     caches, tables = (ckv_cache, kpe_cache), (kv_indptr, kv_indices, kv_last_page_len)
     return mla_decode(q_nope, q_pe, *caches, *tables, sm_scale, **parameters)

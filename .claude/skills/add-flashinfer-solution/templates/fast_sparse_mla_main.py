@@ -14,6 +14,7 @@ object, to count its outputs.
 
 import torch
 
+from .kernels.latent_block import fitting
 from .kernels.sparse_mla import sparse_mla
 
 TUNING = {
@@ -65,4 +66,5 @@ def run(
     """q_nope [tokens, h, ckv], q_pe [tokens, h, kpe], caches [pages, page size, dim],
     sparse_indices [tokens, topk], -1 is padding -> output like q_nope, lse [tokens, h] float32."""
     caches = ckv_cache, kpe_cache
-    return sparse_mla(q_nope, q_pe, *caches, sparse_indices, sm_scale, **tuned(q_nope.shape[0]))
+    parameters = fitting(tuned(q_nope.shape[0]), q_nope.device)
+    return sparse_mla(q_nope, q_pe, *caches, sparse_indices, sm_scale, **parameters)

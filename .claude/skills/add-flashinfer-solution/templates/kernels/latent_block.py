@@ -18,8 +18,32 @@ wide instruction reads them.)
 
 # ruff: noqa: ANN001, ANN201 (a Triton kernel is compiled for each type it is called with)
 
+import functools
+
+import torch
 import triton
 import triton.language as tl
+
+# For other devices than Hopper: what fits in 99 KiB of shared memory, and the narrow instruction.
+ELSEWHERE = {
+    "BLOCK_TOKENS": 32,
+    "CHUNK": 128,
+    "TRANSPOSED": False,
+    "ROPE_AHEAD": False,
+    "num_warps": 4,
+    "num_stages": 5,
+}
+
+
+@functools.cache
+def is_hopper(device: torch.device) -> bool:
+    """Whether the wide instruction is there; so, too, for a CPU (Triton's interpreter)."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] == 9
+
+
+def fitting(parameters: dict[str, int], device: torch.device) -> dict[str, int]:
+    """Tuned parameters, or ones that any device has room for: the table is Hopper's."""
+    return parameters if is_hopper(device) else {**parameters, **ELSEWHERE}
 
 
 @triton.jit
