@@ -85,6 +85,24 @@ def latents(
 
 
 @triton.jit
+def queries(
+    q_nope, q_pe, head, q_nope_head, q_pe_head, HEADS: tl.constexpr, KPE: tl.constexpr,
+    CHUNK: tl.constexpr, CHUNKS: tl.constexpr, FACTOR: tl.constexpr,
+):  # fmt: skip
+    """The latent part of a query in chunks, and its rope part: heads x dims."""
+    real = (head < HEADS)[:, None]
+    rope_dim = tl.arange(0, KPE)
+    q_rope = tl.load(
+        q_pe + head[:, None] * q_pe_head + rope_dim[None, :], mask=real, other=0.0
+    ).to(FACTOR)  # fmt: skip
+    q_latent = ()
+    for i in tl.static_range(CHUNKS):
+        place = head[:, None] * q_nope_head + (i * CHUNK + tl.arange(0, CHUNK))[None, :]
+        q_latent = q_latent + (tl.load(q_nope + place, mask=real, other=0.0).to(FACTOR),)
+    return q_latent, q_rope
+
+
+@triton.jit
 def scores(
     q_latent, q_rope, latent, rope, valid, log2_scale, CHUNKS: tl.constexpr,
     TRANSPOSED: tl.constexpr,
@@ -140,15 +158,11 @@ def attend_list(
     not, and the base-2 log-sum-exp. Nothing but padding gives 0 and -inf.
     """
     CHUNKS: tl.constexpr = CKV // CHUNK
-    real = (head < HEADS)[:, None]
-    dim, rope_dim = tl.arange(0, CHUNK), tl.arange(0, KPE)
-    q_rope = tl.load(
-        q_pe + head[:, None] * q_pe_head + rope_dim[None, :], mask=real, other=0.0
-    ).to(FACTOR)  # fmt: skip
-    q_latent, result = (), ()
-    for i in tl.static_range(CHUNKS):
-        place = head[:, None] * q_nope_head + i * CHUNK + dim[None, :]
-        q_latent = q_latent + (tl.load(q_nope + place, mask=real, other=0.0).to(FACTOR),)
+    q_latent, q_rope = queries(
+        q_nope, q_pe, head, q_nope_head, q_pe_head, HEADS, KPE, CHUNK, CHUNKS, FACTOR
+    )
+    result = ()
+    for _ in tl.static_range(CHUNKS):
         if TRANSPOSED:
             result = result + (tl.zeros([CHUNK, BLOCK_HEADS], tl.float32),)
         else:
