@@ -80,8 +80,6 @@ FAMILIES: dict[str, Callable[[str], Iterator[Case]]] = {
     name: getattr(fast_inputs, name) for name in NAMES
 }
 MANY_PARTS = {"BLOCK_TOKENS": 16, "LEAST_BLOCKS": 1, "PROGRAMS_PER_SM": 16}
-PLAIN = {"TRANSPOSED": False, "ROPE_AHEAD": False}
-TURNED = {"TRANSPOSED": True, "ROPE_AHEAD": False}
 # Other parameters than the tuned ones: {} leaves those.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gqa": [
@@ -92,10 +90,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "mla": [
         {},
-        {"LEAST_BLOCKS": 1, "BLOCK_TOKENS": 16, "CHUNK": 64, **PLAIN, "ROPE_AHEAD": True},
-        {"LEAST_BLOCKS": 1, "BLOCK_TOKENS": 16, "CHUNK": 64, **TURNED, "ROPE_AHEAD": True},
-        {"LEAST_BLOCKS": 1, "BLOCK_HEADS": 32, **PLAIN},
-        {"LEAST_BLOCKS": 1, "BLOCK_TOKENS": 32, "BLOCK_HEADS": 32, **TURNED},
+        {"LEAST_BLOCKS": 1, "BLOCK_TOKENS": 16, "CHUNK": 64},
+        {"LEAST_BLOCKS": 1, "BLOCK_HEADS": 32},
     ],
     "norms": [{}, {"PROGRAM_ROWS": 2}],
     "gemm": [{}, {"BLOCK_N": 32, "BLOCK_K": 64}],
@@ -106,9 +102,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "prefill": [{}, {"BLOCK_ROWS": 16, "BLOCK_TOKENS": 16}],
     "sparse": [
         {},
-        {"BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64, "CHUNK": 64, **PLAIN},
-        {"BLOCK_TOKENS": 16, "CHUNK": 64, **TURNED, "ROPE_AHEAD": True},
-        {"BLOCK_HEADS": 32, "BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64, **TURNED},
+        {"BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64, "CHUNK": 64},
+        {"BLOCK_HEADS": 32, "BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64},
     ],
 }
 

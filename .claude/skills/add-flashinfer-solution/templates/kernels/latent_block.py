@@ -2,18 +2,13 @@
 
 A latent is read once and serves both products: it is the key (with the rope part) and the value.
 
-TRANSPOSED turns both products over: tokens x heads, then dims x heads. A block of latents is then
-the left operand of both and is read from shared memory by the wide tensor-core instruction of
-Hopper, whose 64 rows the tokens fill; the few heads are its columns. Not transposed, 16 heads are
-the rows of the narrow instruction, and every warp reads q again for each block of tokens.
-
 A block is read in CHUNKs of columns. The narrower they are, the fewer rows a thread holds, and so
 the fewer addresses it computes: in chunks of 128 the loop has a quarter fewer instructions than in
 one of 512.
 
-ROPE_AHEAD fetches the rope part into registers, one block ahead, in place of shared memory: three
-buffers of 64 latents then fit beside it. (Triton keeps one buffer more than are in flight where the
-wide instruction reads them.)
+Tried on an H200 and left: both products turned over (tokens x heads), so that tokens fill the 64
+rows of Hopper's wide instruction and 16 heads are its columns. It was right in part only, and took
+16 to 30 % longer.
 """
 
 # ruff: noqa: ANN001, ANN201 (a Triton kernel is compiled for each type it is called with)
@@ -24,12 +19,10 @@ import torch
 import triton
 import triton.language as tl
 
-# For other devices than Hopper: what fits in 99 KiB of shared memory, and the narrow instruction.
+# For other devices than Hopper: what fits in 99 KiB of shared memory.
 ELSEWHERE = {
     "BLOCK_TOKENS": 32,
     "CHUNK": 128,
-    "TRANSPOSED": False,
-    "ROPE_AHEAD": False,
     "num_warps": 4,
     "num_stages": 5,
 }
@@ -37,7 +30,7 @@ ELSEWHERE = {
 
 @functools.cache
 def is_hopper(device: torch.device) -> bool:
-    """Whether the wide instruction is there; so, too, for a CPU (Triton's interpreter)."""
+    """Whether it is one; so, too, a CPU (Triton's interpreter)."""
     return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] == 9
 
 
@@ -103,44 +96,26 @@ def queries(
 
 
 @triton.jit
-def scores(
-    q_latent, q_rope, latent, rope, valid, log2_scale, CHUNKS: tl.constexpr,
-    TRANSPOSED: tl.constexpr,
-):  # fmt: skip
-    """Logits in base 2 of one block of tokens: tokens x heads, or heads x tokens."""
-    if TRANSPOSED:
-        logits = tl.dot(rope, tl.trans(q_rope))
-        for i in tl.static_range(CHUNKS):
-            logits = tl.dot(latent[i], tl.trans(q_latent[i]), logits)
-    else:
-        logits = tl.dot(q_rope, tl.trans(rope))
-        for i in tl.static_range(CHUNKS):
-            logits = tl.dot(q_latent[i], tl.trans(latent[i]), logits)
-    there = tl.expand_dims(valid, 1 if TRANSPOSED else 0)
-    return tl.where(there, logits * log2_scale, float("-inf"))
+def scores(q_latent, q_rope, latent, rope, valid, log2_scale, CHUNKS: tl.constexpr):
+    """Logits in base 2 of one block of tokens: heads x tokens."""
+    logits = tl.dot(q_rope, tl.trans(rope))
+    for i in tl.static_range(CHUNKS):
+        logits = tl.dot(q_latent[i], tl.trans(latent[i]), logits)
+    return tl.where(valid[None, :], logits * log2_scale, float("-inf"))
 
 
 @triton.jit
-def add_block(
-    logits, latent, maximum, total, result, CHUNKS: tl.constexpr, TRANSPOSED: tl.constexpr,
-    FACTOR: tl.constexpr,
-):  # fmt: skip
+def add_block(logits, latent, maximum, total, result, CHUNKS: tl.constexpr, FACTOR: tl.constexpr):
     """One block of tokens into the running maximum, sum and result."""
-    tokens: tl.constexpr = 0 if TRANSPOSED else 1
-    heads: tl.constexpr = 1 - tokens
-    highest = tl.maximum(maximum, tl.max(logits, axis=tokens))
+    highest = tl.maximum(maximum, tl.max(logits, axis=1))
     steady = finite(highest)  # a block of nothing but padding
-    weights = tl.exp2(logits - tl.expand_dims(steady, tokens))
+    weights = tl.exp2(logits - steady[:, None])
     fade = tl.exp2(maximum - steady)
-    total = total * fade + tl.sum(weights, axis=tokens)
+    total = total * fade + tl.sum(weights, axis=1)
     weights = weights.to(FACTOR)
-    fade = tl.expand_dims(fade, tokens)
     added = ()
     for i in tl.static_range(CHUNKS):
-        if heads == 1:
-            added = added + (tl.dot(tl.trans(latent[i]), weights, result[i] * fade),)
-        else:
-            added = added + (tl.dot(weights, latent[i], result[i] * fade),)
+        added = added + (tl.dot(weights, latent[i], result[i] * fade[:, None]),)
     return highest, total, added
 
 
@@ -150,12 +125,12 @@ def attend_list(
     ckv_page, ckv_token, kpe_page, kpe_token,
     HEADS: tl.constexpr, CKV: tl.constexpr, KPE: tl.constexpr, PAGE_SIZE: tl.constexpr,
     SLOTS: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_TOKENS: tl.constexpr,
-    CHUNK: tl.constexpr, TRANSPOSED: tl.constexpr, ROPE_AHEAD: tl.constexpr, FACTOR: tl.constexpr,
+    CHUNK: tl.constexpr, FACTOR: tl.constexpr,
 ):  # fmt: skip
     """Softmax(q k) v over positions low..high of the list, for BLOCK_HEADS heads of one query.
 
-    Returns the result in chunks of CHUNK dims, dims x heads where TRANSPOSED and heads x dims where
-    not, and the base-2 log-sum-exp. Nothing but padding gives 0 and -inf.
+    Returns the result, heads x dims in chunks of CHUNK dims, and the base-2 log-sum-exp. Nothing
+    but padding gives 0 and -inf.
     """
     CHUNKS: tl.constexpr = CKV // CHUNK
     q_latent, q_rope = queries(
@@ -163,19 +138,10 @@ def attend_list(
     )
     result = ()
     for _ in tl.static_range(CHUNKS):
-        if TRANSPOSED:
-            result = result + (tl.zeros([CHUNK, BLOCK_HEADS], tl.float32),)
-        else:
-            result = result + (tl.zeros([BLOCK_HEADS, CHUNK], tl.float32),)
+        result = result + (tl.zeros([BLOCK_HEADS, CHUNK], tl.float32),)
     maximum = tl.full([BLOCK_HEADS], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_HEADS], tl.float32)
     offset = tl.arange(0, BLOCK_TOKENS)
-    if ROPE_AHEAD:
-        entry = entries(ids, low + offset, high, PAGE_SIZE, SLOTS)
-        next_entry = entries(ids, low + BLOCK_TOKENS + offset, high, PAGE_SIZE, SLOTS)
-        rope = latents(
-            kpe, entry, low + offset, high, kpe_page, kpe_token, KPE, PAGE_SIZE, SLOTS, FACTOR
-        )
     for start in range(low, high, BLOCK_TOKENS):
         position = start + offset
         entry = entries(ids, position, high, PAGE_SIZE, SLOTS)
@@ -186,45 +152,27 @@ def attend_list(
                 i * CHUNK,
             )  # fmt: skip
             latent = latent + (chunk,)
-        if ROPE_AHEAD:
-            ahead = position + BLOCK_TOKENS
-            next_rope = latents(
-                kpe, next_entry, ahead, high, kpe_page, kpe_token, KPE, PAGE_SIZE, SLOTS, FACTOR
-            )
-            next_entry = entries(ids, ahead + BLOCK_TOKENS, high, PAGE_SIZE, SLOTS)
-        else:
-            rope = latents(
-                kpe, entry, position, high, kpe_page, kpe_token, KPE, PAGE_SIZE, SLOTS, FACTOR
-            )
+        rope = latents(
+            kpe, entry, position, high, kpe_page, kpe_token, KPE, PAGE_SIZE, SLOTS, FACTOR
+        )
         valid = position < high
         if SLOTS:
             valid = valid & (entry >= 0)
-        logits = scores(q_latent, q_rope, latent, rope, valid, log2_scale, CHUNKS, TRANSPOSED)
-        maximum, total, result = add_block(
-            logits, latent, maximum, total, result, CHUNKS, TRANSPOSED, FACTOR
-        )
-        if ROPE_AHEAD:
-            rope = next_rope
+        logits = scores(q_latent, q_rope, latent, rope, valid, log2_scale, CHUNKS)
+        maximum, total, result = add_block(logits, latent, maximum, total, result, CHUNKS, FACTOR)
     divisor = tl.where(total > 0, total, 1.0)
-    share = tl.expand_dims(1.0 / divisor, 0 if TRANSPOSED else 1)
     divided = ()
     for i in tl.static_range(CHUNKS):
-        divided = divided + (result[i] * share,)
+        divided = divided + (result[i] / divisor[:, None],)
     return divided, maximum + tl.log2(divisor)
 
 
 @triton.jit
 def store_heads(
-    pointer, first, head, result, HEADS: tl.constexpr, CKV: tl.constexpr, CHUNK: tl.constexpr,
-    TRANSPOSED: tl.constexpr,
+    pointer, first, head, result, HEADS: tl.constexpr, CKV: tl.constexpr, CHUNK: tl.constexpr
 ):  # fmt: skip
     """A result of `attend_list` to rows first + head, for heads that there are."""
     for i in tl.static_range(CKV // CHUNK):
-        dim = i * CHUNK + tl.arange(0, CHUNK)
+        place = (first + head)[:, None] * CKV + (i * CHUNK + tl.arange(0, CHUNK))[None, :]
         value = result[i].to(pointer.dtype.element_ty)
-        if TRANSPOSED:
-            place = (first + head)[None, :] * CKV + dim[:, None]
-            tl.store(pointer + place, value, mask=(head < HEADS)[None, :])
-        else:
-            place = (first + head)[:, None] * CKV + dim[None, :]
-            tl.store(pointer + place, value, mask=(head < HEADS)[:, None])
+        tl.store(pointer + place, value, mask=(head < HEADS)[:, None])

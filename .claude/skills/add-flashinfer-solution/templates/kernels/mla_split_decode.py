@@ -24,7 +24,7 @@ def attend_latents(
     ckv_page, ckv_token, kpe_page, kpe_token,
     PAGE_SIZE: tl.constexpr, HEADS: tl.constexpr, CKV: tl.constexpr, KPE: tl.constexpr,
     BLOCK_HEADS: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_REQUESTS: tl.constexpr,
-    CHUNK: tl.constexpr, TRANSPOSED: tl.constexpr, ROPE_AHEAD: tl.constexpr, FACTOR: tl.constexpr,
+    CHUNK: tl.constexpr, FACTOR: tl.constexpr,
 ):  # fmt: skip
     """Softmax(q k) v over one span of positions, for BLOCK_HEADS heads."""
     program = tl.program_id(1)
@@ -65,16 +65,14 @@ def attend_latents(
                     q_nope + row * q_nope_row, q_pe + row * q_pe_row, head, q_nope_head, q_pe_head,
                     ckv, kpe, kv_indices, low, high, log2_scale, ckv_page, ckv_token, kpe_page,
                     kpe_token, HEADS, CKV, KPE, PAGE_SIZE, False, BLOCK_HEADS, BLOCK_TOKENS, CHUNK,
-                    TRANSPOSED, ROPE_AHEAD, FACTOR,
+                    FACTOR,
                 )  # fmt: skip
                 if (low == request_low) & (high == request_high):
-                    store_heads(output, row * HEADS, head, result, HEADS, CKV, CHUNK, TRANSPOSED)
+                    store_heads(output, row * HEADS, head, result, HEADS, CKV, CHUNK)
                     tl.store(lse + place, log, mask=real)
                 else:
                     first_slot = (row + program) * HEADS
-                    store_heads(
-                        part_output, first_slot, head, result, HEADS, CKV, CHUNK, TRANSPOSED
-                    )
+                    store_heads(part_output, first_slot, head, result, HEADS, CKV, CHUNK)
                     tl.store(part_lse + first_slot + head, log, mask=real)
 
 
@@ -93,8 +91,6 @@ def mla_decode(
     PROGRAMS_PER_SM: int,
     LEAST_BLOCKS: int,
     CHUNK: int,
-    TRANSPOSED: bool,
-    ROPE_AHEAD: bool,
     num_warps: int,
     num_stages: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -134,7 +130,7 @@ def mla_decode(
             q_nope.stride(0), q_nope.stride(1), q_pe.stride(0), q_pe.stride(1),
             ckv_cache.stride(0), ckv_cache.stride(1), kpe_cache.stride(0), kpe_cache.stride(1),
             page_size, heads, rank, q_pe.shape[-1], BLOCK_HEADS, BLOCK_TOKENS, BLOCK_REQUESTS,
-            min(CHUNK, rank), TRANSPOSED, ROPE_AHEAD, factor, num_warps=num_warps,
+            min(CHUNK, rank), factor, num_warps=num_warps,
             num_stages=num_stages,
         )  # fmt: skip
         if programs > 1:

@@ -28,7 +28,7 @@ def attend_slots(
     q_nope_token, q_nope_head, q_pe_token, q_pe_head, ckv_page, ckv_row, kpe_page, kpe_row,
     PAGE_SIZE: tl.constexpr, TOPK: tl.constexpr, HEADS: tl.constexpr, CKV: tl.constexpr,
     KPE: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_TOKENS: tl.constexpr,
-    CHUNK: tl.constexpr, TRANSPOSED: tl.constexpr, ROPE_AHEAD: tl.constexpr, FACTOR: tl.constexpr,
+    CHUNK: tl.constexpr, FACTOR: tl.constexpr,
 ):  # fmt: skip
     """Softmax(q k) v over one span of a token's slots, for BLOCK_HEADS heads."""
     head_blocks: tl.constexpr = (HEADS + BLOCK_HEADS - 1) // BLOCK_HEADS
@@ -41,15 +41,15 @@ def attend_slots(
         q_nope + token * q_nope_token, q_pe + token * q_pe_token, head, q_nope_head, q_pe_head,
         ckv, kpe, slots + token * TOPK, begin, tl.minimum(begin + span, TOPK), log2_scale,
         ckv_page, ckv_row, kpe_page, kpe_row, HEADS, CKV, KPE, PAGE_SIZE, True, BLOCK_HEADS,
-        BLOCK_TOKENS, CHUNK, TRANSPOSED, ROPE_AHEAD, FACTOR,
+        BLOCK_TOKENS, CHUNK, FACTOR,
     )  # fmt: skip
     if tl.num_programs(1) == 1:
         tl.store(lse + token * HEADS + head, log, mask=real)
-        store_heads(output, token * HEADS, head, result, HEADS, CKV, CHUNK, TRANSPOSED)
+        store_heads(output, token * HEADS, head, result, HEADS, CKV, CHUNK)
     else:
         first = (token * tl.num_programs(1) + split) * HEADS
         tl.store(part_lse + first + head, log, mask=real)
-        store_heads(part_output, first, head, result, HEADS, CKV, CHUNK, TRANSPOSED)
+        store_heads(part_output, first, head, result, HEADS, CKV, CHUNK)
 
 
 @triton.jit
@@ -99,8 +99,6 @@ def sparse_mla(
     BLOCK_TOKENS: int,
     PROGRAMS_PER_SM: int,
     CHUNK: int,
-    TRANSPOSED: bool,
-    ROPE_AHEAD: bool,
     num_warps: int,
     num_stages: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,7 +131,7 @@ def sparse_mla(
             part_lse, float(sm_scale) * LOG2_E, span, q_nope.stride(0), q_nope.stride(1),
             q_pe.stride(0), q_pe.stride(1), ckv_cache.stride(0), ckv_cache.stride(1),
             kpe_cache.stride(0), kpe_cache.stride(1), ckv_cache.shape[1], topk, heads, rank,
-            q_pe.shape[-1], BLOCK_HEADS, BLOCK_TOKENS, min(CHUNK, rank), TRANSPOSED, ROPE_AHEAD,
+            q_pe.shape[-1], BLOCK_HEADS, BLOCK_TOKENS, min(CHUNK, rank),
             factor, num_warps=num_warps, num_stages=num_stages,
         )  # fmt: skip
         if splits > 1:
