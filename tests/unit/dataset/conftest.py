@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from safetensors.numpy import save_file
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.store import Dataset
 from kernelkit.dataset.trace import Trace
+from kernelkit.dataset.validate import validate
 from kernelkit.ops import family
+
+sys.path.insert(0, str(Path(__file__).parent))  # planted_faults.py, for the tests beside it
 
 PAGED = "gqa_paged_decode_h4_kv2_d64_ps16"
 NORM = "rmsnorm_h64"
@@ -93,5 +97,40 @@ def edit(sound: Dataset) -> Callable[[str, Callable[[Any], Any]], Path]:
         function(document)
         file.write_text("\n".join([json.dumps(document), *rest]) + "\n")
         return file
+
+    return change
+
+
+@pytest.fixture
+def assert_found(
+    sound: Dataset,
+    edit: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[str, str | None, Any], None]:
+    """Plant a fault of planted_faults.py; it must be found, explained, and not be executed."""
+
+    def plant(code: str, path: str | None, change: Any) -> None:
+        monkeypatch.chdir(tmp_path)
+        if path is None:
+            change(sound)
+        else:
+            edit(path, change)
+        findings = validate(sound).findings
+        found = [finding for finding in findings if finding.code == code]
+        assert found, [(f.code, f.message) for f in findings]
+        assert all(f.message and f.fix and f.file for f in found)
+        assert not (tmp_path / "planted").exists(), "a constraint was executed"
+
+    return plant
+
+
+@pytest.fixture
+def assert_sound(sound: Dataset, edit: Callable[..., Path]) -> Callable[[str, Any], None]:
+    """Change a file; the validator must still find nothing."""
+
+    def change(path: str, function: Any) -> None:
+        edit(path, function)
+        assert [(f.code, f.message) for f in validate(sound).findings] == []
 
     return change

@@ -8,19 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from planted_faults import NORM_FILE, PAGED, PAGED_FILE, PAGED_LINES, SOLUTION, TRACES, Document
 
 from kernelkit.dataset.store import Dataset
 from kernelkit.dataset.validate import validate
 from kernelkit.dataset.validate.mend import mended
 
-PAGED = "gqa_paged_decode_h4_kv2_d64_ps16"
-PAGED_FILE = f"definitions/gqa_paged/{PAGED}.json"
-PAGED_LINES = f"workloads/gqa_paged/{PAGED}.jsonl"
-NORM_FILE = "definitions/rmsnorm/rmsnorm_h64.json"
-SOLUTION = "solutions/someone/rmsnorm/rmsnorm_h64/plain_norm.json"
-TRACES = "traces/rmsnorm/rmsnorm_h64.jsonl"
-
-Document = dict[str, Any]
 Edit = Callable[[str, Callable[[Document], object]], Path]
 
 
