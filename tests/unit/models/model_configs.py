@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kernelkit.models.config import parse_config
+from kernelkit.models.spec import ModelSpec
+
 CONFIGS = Path(__file__).resolve().parents[2] / "fixtures" / "configs"
 BUNDLED = sorted(CONFIGS.glob("*.json"))
 
@@ -27,6 +30,11 @@ def bundled(name: str) -> dict[str, Any]:
     """The bundled config whose file name contains `name`."""
     (path,) = [path for path in BUNDLED if name in path.name]
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def parse(name: str) -> ModelSpec:
+    """That config, read."""
+    return parse_config(bundled(name))
 
 
 def llama(**changes: object) -> dict[str, Any]:

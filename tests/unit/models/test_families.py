@@ -1,4 +1,4 @@
-"""Each architecture family, by hand, on real configs."""
+"""The families of attention layers, by hand, on real configs; and what holds for every config."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from model_configs import BUNDLED, bundled, llama
+from model_configs import BUNDLED, bundled, llama, parse
 
 from kernelkit.models.config import parse_config
 from kernelkit.models.spec import (
@@ -15,22 +15,15 @@ from kernelkit.models.spec import (
     ROUTINGS,
     AttentionSpec,
     DsaSpec,
-    GdnSpec,
-    MambaSpec,
     MlaSpec,
-    ModelSpec,
     MoeSpec,
     Quantization,
     RopeSpec,
 )
 
 
-def _parse(name: str) -> ModelSpec:
-    return parse_config(bundled(name))
-
-
 def test_llama_derives_head_dim() -> None:
-    spec = _parse("Llama-3.1-8B")
+    spec = parse("Llama-3.1-8B")
     assert spec.attention == AttentionSpec(32, 8, 128, 128**-0.5)
     assert spec.rope == RopeSpec(128, 128, 500000.0, kind="llama3")
     assert spec.counts() == {"attention/dense": 32}
@@ -54,7 +47,7 @@ def test_a_null_field_counts_as_unset() -> None:
 
 
 def test_qwen3_moe() -> None:
-    spec = _parse("Qwen3-30B-A3B.json")
+    spec = parse("Qwen3-30B-A3B.json")
     assert spec.attention is not None and spec.attention.qk_norm == "per_head"
     assert spec.attention.sliding_window is None
     assert spec.moe == MoeSpec(128, 8, 768, "renorm")
@@ -75,34 +68,12 @@ def test_qwen3_moe_dense_layers() -> None:
 
 
 def test_fp8_exclusion_of_norms_is_not_of_attention() -> None:
-    spec = _parse("Qwen3-30B-A3B-FP8")
+    spec = parse("Qwen3-30B-A3B-FP8")
     assert spec.quantization == Quantization("fp8_block", True, True, (128, 128))
 
 
-def test_qwen3_next() -> None:
-    spec = _parse("Qwen3-Next")
-    assert spec.gdn == GdnSpec(16, 32, 128, 128, 4)
-    assert spec.attention is not None and spec.attention.output_gate
-    assert spec.sources["attention.output_gate"] == "class default: Qwen3NextConfig"
-    assert spec.norm_kind == "gemma_rmsnorm"
-    assert spec.rope is not None and (spec.rope.head_dim, spec.rope.rotary_dim) == (256, 64)
-    assert [layer.mixer for layer in spec.layers[:5]] == ["gdn", "gdn", "gdn", "attention", "gdn"]
-    assert spec.moe is not None
-    assert (spec.moe.shared_intermediate_size, spec.moe.shared_expert_gate) == (512, True)
-
-
-def test_qwen35_reads_the_nested_text_config() -> None:
-    spec = _parse("Qwen3.5-35B")
-    assert spec.sources["hidden_size"] == "text_config.hidden_size"
-    assert spec.sources["rope.theta"] == "text_config.rope_parameters.rope_theta"
-    assert spec.rope is not None and (spec.rope.theta, spec.rope.rotary_dim) == (1e7, 64)
-    assert spec.counts() == {"gdn/moe": 30, "attention/moe": 10}
-    assert spec.moe is not None and spec.moe.routing == "renorm"
-    assert spec.sources["tie_word_embeddings"] == "tie_word_embeddings"
-
-
 def test_deepseek_v3() -> None:
-    spec = _parse("DeepSeek-V3.json")
+    spec = parse("DeepSeek-V3.json")
     mscale = 0.1 * math.log(40) + 1
     assert spec.mla is not None
     assert spec.mla == MlaSpec(128, 1536, 512, 128, 64, 128, spec.mla.sm_scale)
@@ -125,11 +96,11 @@ def test_mscale_needs_a_factor_above_one() -> None:
 
 
 def test_deepseek_v32_has_an_indexer() -> None:
-    assert _parse("DeepSeek-V3.2").dsa == DsaSpec(64, 128, 2048)
+    assert parse("DeepSeek-V3.2").dsa == DsaSpec(64, 128, 2048)
 
 
 def test_deepseek_v2_lite() -> None:
-    spec = _parse("DeepSeek-V2-Lite")
+    spec = parse("DeepSeek-V2-Lite")
     assert spec.mla is not None and spec.mla.q_lora_rank is None
     assert spec.mla.sm_scale == pytest.approx(
         192**-0.5 * (0.1 * 0.707 * math.log(40) + 1) ** 2, rel=1e-12
@@ -147,14 +118,14 @@ def test_deepseek_v2_grouped_greedy_is_undecided() -> None:
 
 
 def test_kimi_k2() -> None:
-    spec = _parse("Kimi-K2")
+    spec = parse("Kimi-K2")
     assert spec.counts() == {"mla/dense": 1, "mla/moe": 60}
     assert spec.moe is not None and (spec.moe.num_experts, spec.moe.n_group) == (384, 1)
     assert spec.vocab_size == 163840
 
 
 def test_gemma2() -> None:
-    spec = _parse("gemma-2-9b")
+    spec = parse("gemma-2-9b")
     assert spec.counts() == {"sliding_attention/dense": 21, "attention/dense": 21}
     assert spec.layers[0].mixer == "sliding_attention"
     assert spec.attention is not None
@@ -164,7 +135,7 @@ def test_gemma2() -> None:
 
 
 def test_gemma3_class_defaults() -> None:
-    spec = _parse("gemma-3-27b")
+    spec = parse("gemma-3-27b")
     assert (spec.vocab_size, spec.norm_eps, spec.tie_word_embeddings) == (262208, 1e-6, True)
     assert spec.sources["vocab_size"] == "class default: Gemma3TextConfig"
     assert spec.counts() == {"sliding_attention/dense": 52, "attention/dense": 10}
@@ -176,7 +147,7 @@ def test_gemma3_class_defaults() -> None:
 
 
 def test_llama4_scout() -> None:
-    spec = _parse("Llama-4-Scout")
+    spec = parse("Llama-4-Scout")
     assert spec.counts() == {"attention/moe": 48}
     assert spec.moe == MoeSpec(16, 1, 8192, "llama4", shared_intermediate_size=8192)
     assert spec.attention is not None
@@ -192,7 +163,7 @@ def test_llama4_interleaved_experts() -> None:
 
 
 def test_gpt_oss() -> None:
-    spec = _parse("gpt-oss-20b")
+    spec = parse("gpt-oss-20b")
     assert spec.counts() == {"sliding_attention/moe": 12, "attention/moe": 12}
     assert spec.attention is not None and spec.attention.sinks
     assert spec.attention.sliding_window == 128
@@ -201,9 +172,9 @@ def test_gpt_oss() -> None:
 
 
 def test_mistral_window_and_mixtral() -> None:
-    windowed = _parse("Mistral-7B-v0.1")
+    windowed = parse("Mistral-7B-v0.1")
     assert windowed.counts() == {"sliding_attention/dense": 32}
-    mixtral = _parse("Mixtral-8x7B")
+    mixtral = parse("Mixtral-8x7B")
     assert mixtral.counts() == {"attention/moe": 32}
     assert mixtral.moe == MoeSpec(8, 2, 14336, "renorm")
 
@@ -220,7 +191,7 @@ def test_qwen2_sliding_layers_from_the_top() -> None:
 
 
 def test_glm_moe() -> None:
-    spec = _parse("GLM-4.5")
+    spec = parse("GLM-4.5")
     assert spec.counts() == {"attention/dense": 3, "attention/moe": 89}
     assert spec.attention is not None and spec.attention.qk_norm == "per_head"
     assert spec.rope is not None and spec.rope.rotary_dim == 64 and spec.rope.is_neox
@@ -230,101 +201,6 @@ def test_glm_moe() -> None:
 def test_glm_dense_rotates_pairs() -> None:
     spec = parse_config(llama(architectures=["Glm4ForCausalLM"], head_dim=16))
     assert spec.rope is not None and not spec.rope.is_neox and spec.rope.rotary_dim == 8
-
-
-def test_nemotron_h() -> None:
-    spec = _parse("Nemotron-H-56B")
-    assert spec.counts() == {"mamba/none": 54, "none/dense": 54, "attention/none": 10}
-    assert spec.mamba == MambaSpec(256, 64, 256, 8, 4)
-    assert spec.attention == AttentionSpec(64, 8, 128, 128**-0.5)
-    assert spec.rope is None
-    assert (spec.mlp_gated, spec.activation, spec.norm_eps) == (False, "relu2", 1e-5)
-
-
-def test_nemotron_moe_blocks() -> None:
-    config = {
-        **bundled("Nemotron-H-56B"), "hybrid_override_pattern": "ME*-", "num_hidden_layers": 4,
-        "n_routed_experts": 128, "num_experts_per_tok": 6, "moe_intermediate_size": 1856,
-        "moe_shared_expert_intermediate_size": 3712, "routed_scaling_factor": 2.5,
-    }  # fmt: skip
-    spec = parse_config(config)
-    assert [layer.mlp for layer in spec.layers] == ["none", "moe", "none", "dense"]
-    assert spec.moe == MoeSpec(
-        128, 6, 1856, "ds", routing_bias=True, routed_scaling_factor=2.5,
-        shared_intermediate_size=3712, gated=False, activation="relu2",
-    )  # fmt: skip
-
-
-def test_nemotron_layer_words_without_a_count() -> None:
-    config = bundled("Nemotron-H-56B")
-    del config["hybrid_override_pattern"], config["num_hidden_layers"]
-    config["layers_block_type"] = ["mamba", "mlp", "attention"]
-    spec = parse_config(config)
-    assert spec.num_layers == 3 and spec.layers[2].mixer == "attention"
-
-
-def test_mamba_ssm_style() -> None:
-    spec = _parse("mamba2-2.7b")
-    assert spec.mamba == MambaSpec(80, 64, 128, 1, 4)
-    assert spec.counts() == {"mamba/none": 64}
-    assert spec.vocab_size == 50288  # 50277, padded to 16
-    assert spec.sources["hidden_size"] == "d_model"
-    assert spec.sources["mamba.state_size"] == "class default: mamba_ssm.Mamba2"
-    assert spec.attention is None and spec.rope is None and spec.intermediate_size is None
-
-
-def test_mamba_ssm_first_generation_is_undecided() -> None:
-    spec = parse_config({**bundled("mamba2-2.7b"), "ssm_cfg": {"layer": "Mamba1"}})
-    assert spec.undecided == ("mamba_ssu",) and spec.mamba is None
-
-
-def test_mamba2_of_transformers() -> None:
-    spec = parse_config(
-        {"architectures": ["Mamba2ForCausalLM"], "hidden_size": 128, "num_hidden_layers": 2,
-         "vocab_size": 10, "num_heads": 4, "head_dim": 64, "n_groups": 2, "state_size": 32}
-    )  # fmt: skip
-    assert spec.mamba == MambaSpec(4, 64, 32, 2, 4)
-
-
-def test_falcon_h1_is_parallel() -> None:
-    spec = _parse("Falcon-H1-7B")
-    assert spec.counts() == {"attention+mamba/dense": 44}
-    assert spec.has_mixer("attention") and spec.has_mixer("mamba")
-    assert spec.mamba == MambaSpec(24, 128, 256, 1, 4)
-    assert spec.norm_eps == 1e-5 and spec.rope is not None and spec.rope.theta == 100000.0
-
-
-def test_falcon_h1_head_dim_from_the_inner_width() -> None:
-    config = bundled("Falcon-H1-7B")
-    del config["mamba_d_head"]
-    spec = parse_config(config)
-    assert spec.mamba is not None and spec.mamba.head_dim == 128
-
-
-def test_granite_hybrid() -> None:
-    spec = _parse("granite-4.0-h-tiny")
-    assert spec.counts() == {"mamba/moe": 36, "attention/moe": 4}
-    assert spec.mamba == MambaSpec(48, 64, 128, 1, 4)
-    assert spec.moe == MoeSpec(64, 6, 512, "renorm", shared_intermediate_size=1024)
-    assert spec.rope is None  # position_embedding_type is not rope
-
-
-def test_granite_fields_that_an_extract_omits() -> None:
-    spec = _parse("granite-4.0-h-small")
-    assert spec.counts() == {"mamba/moe": 36, "attention/moe": 4}
-    assert "no layer_types" in spec.sources["layers"]
-    assert spec.mamba == MambaSpec(128, 64, 128, 1, 4)
-    assert spec.sources["norm_eps"] == "class default: GraniteMoeHybridConfig"
-
-
-def test_granite_multiplier_and_dense_sizes() -> None:
-    config = {**bundled("granite-4.0-h-tiny"), "num_local_experts": 0,
-              "attention_multiplier": 0.0078125, "position_embedding_type": "rope"}  # fmt: skip
-    spec = parse_config(config)
-    assert spec.moe is None and spec.intermediate_size == 1024
-    assert spec.counts() == {"mamba/dense": 36, "attention/dense": 4}
-    assert spec.attention is not None and spec.attention.sm_scale == 0.0078125
-    assert spec.rope is not None
 
 
 def test_phi_moe() -> None:
@@ -338,11 +214,6 @@ def test_phi_moe() -> None:
 def test_phi4_mini_rotates_a_part() -> None:
     spec = parse_config(llama(architectures=["Phi3ForCausalLM"], partial_rotary_factor=0.75))
     assert spec.rope is not None and (spec.rope.head_dim, spec.rope.rotary_dim) == (16, 12)
-
-
-def test_state_dtype_is_read() -> None:
-    spec = parse_config({**bundled("Nemotron-H-56B"), "mamba_ssm_cache_dtype": "float32"})
-    assert spec.mamba is not None and spec.mamba.state_dtype == "float32"
 
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
