@@ -1,4 +1,4 @@
-"""The small definitions that the gotcha solutions are for, and the solutions themselves."""
+"""The small definitions that the gotcha solutions are for, the solutions, and small sources."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,6 +17,14 @@ from kernelkit.solutions.check.codes import Finding
 from kernelkit.solutions.check.static import check_static
 
 GOTCHAS = Path(__file__).resolve().parents[3] / "fixtures" / "gotchas"
+# The beginnings of small sources.
+HEAD = "import torch\n\n\ndef run(hidden_states, weight):\n"
+NORM = HEAD + "    return torch.nn.functional.rms_norm(hidden_states, (64,), weight, 1e-6)\n"
+ATTEND = "def run(q, k, v, qo_indptr, kv_indptr, sm_scale):\n"
+DECODE = "def run(q, k_cache, v_cache, kv_indptr, kv_indices, sm_scale):\n"
+CUDA = {"language": "cuda", "entry_point": "kernel.cu::run"}
+EXPORT = "TVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run);\n"
+TRITON = "import torch\nimport triton\nimport triton.language as tl\n\n\n@triton.jit\n"
 
 
 def _of(op_type: str) -> Any:
@@ -72,6 +80,25 @@ def build_spec(**changes: Any) -> BuildSpec:
     base = {"language": "python", "target_hardware": ["cpu", "cuda"], "entry_point": "main.py::run",
             "destination_passing_style": False}  # fmt: skip
     return BuildSpec.model_validate({**base, **changes})
+
+
+class Case(NamedTuple):
+    """Sources (a text is main.py), the definition's key, and changes of the spec."""
+
+    sources: str | dict[str, str]
+    key: str = "norm"
+    spec: dict[str, Any] = {}
+
+
+def norm(body: str, before: str = "", **files: str) -> Case:
+    """`before` at top level and `body` before the right result; further files by stem."""
+    text = before + NORM.replace("    return", f"    {body}\n    return")
+    return Case({"main.py": text, **{f"{stem}.py": held for stem, held in files.items()}})
+
+
+def annotated(annotation: str) -> str:
+    """A right decode kernel of two outputs, with a return annotation."""
+    return source("right_gqa1").replace("sm_scale):", f"sm_scale) -> {annotation}:")
 
 
 def check(text: str | dict[str, str], key: str = "norm", **changes: Any) -> list[Finding]:
