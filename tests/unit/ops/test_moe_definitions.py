@@ -1,6 +1,7 @@
 """The moe family: names and interfaces, what a model derives, what is refused.
 
-The references are tested in test_moe.py, the published files in test_signatures.py.
+The references are tested in test_moe.py, inputs and costs in test_moe_inputs.py, the published
+files in test_signatures.py.
 """
 
 from __future__ import annotations
