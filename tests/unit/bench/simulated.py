@@ -32,10 +32,34 @@ from kernelkit.bench.trial import Trial
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.solution import Solution
 from kernelkit.dataset.trace import Status
+from kernelkit.ops import rmsnorm
 
 SLOTS = 20
 CALL_MS, TICK_MS = 1.0, 0.001  # of a solution's call; of anything else
 SETTINGS = Settings(device="cuda:0", iterations=24, trials=3, warmup=4, timeout=20.0)
+NORM = rmsnorm.FAMILY.definition(64, 1e-5)
+RIGHT = """
+import torch
+
+def right(hidden_states, weight):
+    x = hidden_states.float()
+    y = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * weight.float()
+    return y.to(hidden_states.dtype)
+"""
+RUN = RIGHT + "\ndef run(hidden_states, weight):\n    return right(hidden_states, weight)\n"
+WRITING = (
+    RIGHT
+    + """
+calls = 0
+
+def run(hidden_states, weight, output):
+    global calls
+    calls += 1
+    output.copy_(right(hidden_states, weight))
+    {then}
+"""
+)
+LATE = 24  # a call within the timed batches, that no early look can see
 
 
 class Clock:

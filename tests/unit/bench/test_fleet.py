@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from evaluated import RIGHT, solution_of
 
 from kernelkit.bench import evaluation, fleet
 from kernelkit.bench.selection import Filters, Plan, Task, plan
@@ -26,30 +27,14 @@ from kernelkit.dataset.workload import RandomInput, Workload
 from kernelkit.errors import KernelkitError, MissingDependencyError
 from kernelkit.ops import rmsnorm
 
-RIGHT = """
-import torch.nn.functional as F
-
-def run(hidden_states, weight):
-    x = F.rms_norm(hidden_states.float(), (hidden_states.shape[-1],), weight.float(), 1e-5)
-    return x.to(hidden_states.dtype)
-"""
 QUICK = Settings(warmup=1, iterations=2, trials=1, max_seconds=1.0, timeout=60.0)
-
-
-def _solution(definition: str, name: str) -> Solution:
-    return Solution.model_validate({
-        "name": f"{name}_{definition}", "definition": definition, "author": "tests",
-        "spec": {"language": "python", "target_hardware": ["cpu"], "entry_point": "main.py::run",
-                 "destination_passing_style": False},
-        "sources": [{"path": "main.py", "content": RIGHT}],
-    })  # fmt: skip
 
 
 def _plan(definitions: int, workloads: int = 1, solutions: int = 1) -> Plan:
     tasks = []
     for number in range(definitions):
         made = rmsnorm.FAMILY.definition(32 * (number + 1), 1e-5)
-        chosen = [_solution(made.name, f"s{n}") for n in range(solutions)]
+        chosen = [solution_of(RIGHT, f"s{n}_{made.name}", made) for n in range(solutions)]
         inputs = {name: RandomInput() for name in made.inputs}
         for n in range(workloads):
             work = Workload(uuid=f"u{n}", axes={"batch_size": n + 1}, inputs=inputs)
