@@ -13,7 +13,8 @@ from kernelkit.dataset.trace import Trace
 from kernelkit.dataset.workload import RandomInput, Workload
 
 sys.path.insert(0, str(Path(__file__).parent))
-import headless  # noqa: E402  (a module beside this file, as the next one)
+import full_page  # noqa: E402  (a module beside this file, as the next two)
+import headless  # noqa: E402
 from report_samples import EVIL, GEMM, IDLE, NORM, solution, trace  # noqa: E402
 
 
@@ -56,3 +57,19 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[headless.Brows
     opened = headless.Browser(tmp_path_factory.mktemp("chromium"))
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with everything in it."""
+    return full_page.write_page(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture
+def shown(browser: headless.Browser, page: Path) -> headless.Browser:
+    """The page on a wide light screen."""
+    browser.screen(1280)
+    browser.open(page)
+    browser.value("try { localStorage.clear() } catch {}")
+    browser.open(page)
+    return browser

@@ -1,102 +1,18 @@
-"""The page in a real browser: sorting, filtering, themes, a phone's width, contrast, no network.
-
-KERNELKIT_SCREENSHOTS names a folder to keep pictures in, for people to look at.
-"""
+"""The page at work in a real browser: sorting, filtering, no network, nothing that runs unasked."""
 
 from __future__ import annotations
 
-import os
 import subprocess
-import time
 from pathlib import Path
-from typing import Any
 
 import headless
 import pytest
+from full_page import EVIL
 from report_samples import NORM, trace
 
 from kernelkit.dataset.store import Dataset
 from kernelkit.report.page import render
-from kernelkit.report.summary import Selection, summarize
-
-EVIL = '</script><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
-PHONE = 390
-
-# The texts whose contrast with what lies behind them is below AA, in the current theme.
-LOW_CONTRAST = r"""
-(() => {
-  const parse = (text) => (text.match(/[\d.]+/g) || []).map(Number);
-  const light = (c) => {
-    const [r, g, b] = c.slice(0, 3).map((v) => {
-      v /= 255;
-      return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (e) => {
-    for (; e; e = e.parentElement) {
-      const c = parse(getComputedStyle(e).backgroundColor);
-      if (c.length === 3 || c[3] > 0) return c;
-    }
-    return [255, 255, 255];
-  };
-  const ratio = (a, b) => {
-    const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
-    return (x + 0.05) / (y + 0.05);
-  };
-  const found = [];
-  for (const e of document.querySelectorAll("body *")) {
-    const svg = e instanceof SVGElement, style = getComputedStyle(e), css = e.getAttribute("class");
-    const texts = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-    const shape = svg && ["path", "rect"].includes(e.tagName) && !/grid/.test(css);
-    if (!(texts || shape) || ["title", "desc", "script"].includes(e.tagName)) continue;
-    const paint = !svg ? style.color : style.fill !== "none" ? style.fill : style.stroke;
-    const value = ratio(parse(paint), behind(svg ? e.closest("svg").parentElement : e));
-    if (value < (shape ? 3 : 4.5)) found.push([e.tagName, css, e.textContent, value]);
-  }
-  return found;
-})()
-"""
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report with everything in it: passes, failures, a limit, two solutions, evil names."""
-    folder = tmp_path_factory.mktemp("page")
-    summary = summarize(_dataset(folder / "dataset"), Selection(baseline="base"))
-    path = folder / "report.html"
-    path.write_text(render(summary, f"python scripts/report.py {EVIL}"), encoding="utf-8")
-    return path
-
-
-def _dataset(root: Path) -> Dataset:
-    made = Dataset.create(root)
-    made.write_definition(NORM)
-    for size in (1, 8, 64, 512):
-        base = 0.5 + size / 100
-        traces = [
-            trace("base", base, rows=size, extra=_facts(base)),
-            trace("a_much_faster_one_with_a_long_name_" * 2, base / 3, rows=size),
-            trace(EVIL, None if size == 8 else base * 1.5, rows=size, log=EVIL * 9),
-        ]
-        made.append_traces(NORM, traces)
-    return made
-
-
-def _facts(latency: float) -> dict[str, Any]:
-    told = {"bytes_moved": 1e9, "flops": 4e9, "limit": "memory", "limit_ms": 0.25}
-    timing = {"p10_ms": latency * 0.9, "p90_ms": latency * 1.2, "relative_error": 0.01}
-    return {"speed_of_light": told, "timing": timing, "seed": 1}
-
-
-@pytest.fixture
-def shown(browser: headless.Browser, page: Path) -> headless.Browser:
-    """The page on a wide light screen."""
-    browser.screen(1280)
-    browser.open(page)
-    browser.value("try { localStorage.clear() } catch {}")
-    browser.open(page)
-    return browser
+from kernelkit.report.summary import summarize
 
 
 def _column(browser: headless.Browser, head: str) -> list[str]:
@@ -208,85 +124,6 @@ def test_a_status_opens_its_log(shown: headless.Browser) -> None:
     assert shown.value("document.querySelector('.failure').open") is True
 
 
-def test_the_theme_follows_the_system_and_the_button(shown: headless.Browser, page: Path) -> None:
-    def dark() -> bool:
-        colour = shown.value("getComputedStyle(document.body).backgroundColor")
-        return colour == "rgb(17, 22, 29)"
-
-    press = "document.querySelector('button.theme').click()"
-    assert not dark()
-    shown.screen(1280, dark=True)
-    assert dark()
-    shown.value(press)
-    assert (shown.value("document.querySelector('button.theme').textContent"), dark()) == (
-        "Theme: light", False,
-    )  # fmt: skip
-    shown.screen(1280)
-    shown.value(press)
-    assert dark()
-    shown.open(page)
-    assert dark()  # it is remembered
-    shown.value(press)
-    assert not dark()
-
-
-@pytest.mark.parametrize("width", [320, PHONE, 800, 1280])
-def test_no_page_is_wider_than_the_screen(shown: headless.Browser, page: Path, width: int) -> None:
-    shown.screen(width)
-    shown.open(page)
-    shown.value("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    for part in (".group", "#results"):  # what is not on the screen is not laid out
-        shown.value(f"document.querySelector({part!r}).scrollIntoView()")
-        shown.value("new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)))")
-        assert shown.value("document.documentElement.scrollWidth") <= width
-    box = shown.value(
-        "(() => { const b = document.querySelector('#results').parentElement;"
-        "return [b.scrollWidth, b.clientWidth, getComputedStyle(b).overflowX]; })()"
-    )
-    assert box[0] > box[1] and box[2] == "auto"  # the table scrolls in its box
-    smallest = shown.value(
-        "Math.min(...[...document.querySelectorAll('figure > svg text')]"
-        ".map((t) => t.getBoundingClientRect().height).filter(Boolean))"
-    )
-    assert smallest > 8, "text of a plot is too small to read"
-
-
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_contrast_is_enough(shown: headless.Browser, page: Path, dark: bool) -> None:
-    shown.screen(1280, dark=dark)
-    shown.open(page)
-    assert shown.value(LOW_CONTRAST) == []
-
-
-def test_the_contrast_check_sees_low_contrast(shown: headless.Browser) -> None:
-    shown.value("document.querySelector('.sub').style.setProperty('color', '#aaa')")
-    assert [found[1] for found in shown.value(LOW_CONTRAST)] == ["sub"]
-
-
-def test_the_accessibility_tree_has_names(shown: headless.Browser) -> None:
-    deadline = time.monotonic() + 20
-    while not _has_plot(named := _names_by_role(shown)) and time.monotonic() < deadline:
-        time.sleep(0.2)  # the tree is made behind the page, late on a busy machine
-    for role in ("main", "navigation", "search", "banner", "contentinfo"):
-        assert len(named[role]) == 1, role
-    for role in ("table", "region", "button", "searchbox", "combobox", "link"):
-        assert named[role] and all(named[role]), role
-    assert _has_plot(named)
-
-
-def _has_plot(named: dict[str, list[str]]) -> bool:
-    return any("Latency against workload size" in name for name in named.get("image", ()))
-
-
-def _names_by_role(shown: headless.Browser) -> dict[str, list[str]]:
-    named: dict[str, list[str]] = {}
-    for node in shown.send("Accessibility.getFullAXTree")["nodes"]:
-        if not node.get("ignored"):
-            role = node.get("role", {}).get("value", "")
-            named.setdefault(role, []).append(node.get("name", {}).get("value", ""))
-    return named
-
-
 def test_a_saved_page_needs_no_script(browser: headless.Browser, page: Path) -> None:
     browser.send("Emulation.setScriptExecutionDisabled", value=True)
     try:
@@ -309,21 +146,3 @@ def test_the_command_line_of_chromium_shows_it(page: Path, tmp_path: Path) -> No
     dom = done.stdout.decode("utf-8")
     assert "12 of 12 rows" in dom  # the script ran
     assert '<button type="button">latency ms</button>' in dom
-
-
-def test_pictures_are_not_blank(shown: headless.Browser, page: Path, tmp_path: Path) -> None:
-    kept = Path(os.environ.get("KERNELKIT_SCREENSHOTS", tmp_path))
-    kept.mkdir(parents=True, exist_ok=True)
-    sizes = {}
-    for name, width, dark in (
-        ("light", 1280, False),
-        ("dark", 1280, True),
-        ("phone", PHONE, False),
-    ):
-        shown.screen(width, dark=dark)
-        shown.open(page)
-        path = kept / f"report-{name}.png"
-        shown.picture(path, whole=True)
-        sizes[name] = path.read_bytes()
-        assert len(sizes[name]) > 50_000
-    assert sizes["light"] != sizes["dark"]
