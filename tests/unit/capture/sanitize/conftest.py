@@ -1,8 +1,9 @@
-"""The bundled dump, definitions it was recorded for, and a maker of small dumps."""
+"""The bundled dump, its definitions, a maker of small dumps, and datasets that they fill."""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,22 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from kernelkit.capture.sanitize import pipeline
+from kernelkit.capture.sanitize.outcome import Outcome
+from kernelkit.capture.sanitize.pipeline import Settings
 from kernelkit.dataset.definition import Definition
+from kernelkit.dataset.store import Dataset
+from kernelkit.dataset.workload import Workload
 from kernelkit.models.load import load_model
 from kernelkit.ops import gqa_paged
 from kernelkit.ops.derivation import Request, derive
 
+sys.path.insert(0, str(Path(__file__).parent))  # recorded_calls.py, for the tests beside it
+
 ASSETS = Path(__file__).resolve().parents[4] / "scripts" / "demo_assets"
 OP_TYPES = ("rmsnorm", "gemm", "gqa_paged", "gqa_ragged", "sampling")
+PAGED_DECODE = "gqa_paged_decode_h32_kv8_d128_ps1"
+SAMPLING = "top_k_top_p_sampling_from_probs_v128256"
 DECODE = "BatchDecodeWithPagedKVCacheWrapper"
 PREFILL = "BatchPrefillWithPagedKVCacheWrapper"
 # As FlashInfer 0.6.12 and 0.7.2 record them, shortened behind the last parameter that is used.
@@ -126,6 +136,32 @@ def _record(key: str, value: Any, record: dict[str, Any], data: dict[str, np.nda
         record["input_metadata"][key] = value
 
 
+def fill(dataset: Dataset, definitions: list[Definition]) -> None:
+    """Write definitions."""
+    for definition in definitions:
+        dataset.write_definition(definition)
+
+
+def sanitize(dump: Path, dataset: Dataset, **settings: Any) -> Outcome:
+    """Sanitize a dump for all definitions of a dataset, without a limit but what is given."""
+    chosen = Settings(**{"most": None, "per_axes": None, **settings})
+    return pipeline.sanitize(dump, dataset, list(dataset.definitions().values()), chosen)
+
+
+def workloads(dataset: Dataset) -> dict[str, list[Workload]]:
+    """The workloads of each definition."""
+    found: dict[str, list[Workload]] = {}
+    for line in dataset.load_workloads():
+        assert line.value is not None and line.value.is_workload
+        found.setdefault(line.value.definition, []).append(line.value.workload)
+    return found
+
+
+def files(dataset: Dataset) -> dict[Path, bytes]:
+    """All files with what stands in them."""
+    return {p: p.read_bytes() for p in dataset.root.rglob("*") if p.is_file()}
+
+
 @pytest.fixture
 def bundled() -> Path:
     """A dump folder of 14 calls, without the data of float tensors."""
@@ -150,3 +186,11 @@ def llama() -> list[Definition]:
 def decode() -> Definition:
     """gqa_paged_decode_h32_kv8_d128_ps1."""
     return gqa_paged.FAMILY.definition(32, 8, 128, 1, prefill=False)
+
+
+@pytest.fixture
+def filled(dataset: Dataset, llama: list[Definition], bundled: Path) -> Dataset:
+    """Llama's definitions and all workloads of the bundled dump."""
+    fill(dataset, llama)
+    sanitize(bundled, dataset)
+    return dataset
