@@ -9,9 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from kernelkit.dataset.definition import Definition  # noqa: E402
-from kernelkit.ops import family, probing, tables  # noqa: E402
+from kernelkit.ops import family, probing  # noqa: E402
 from kernelkit.ops.base import generator  # noqa: E402
-from kernelkit.ops.moe.probing import undecided  # noqa: E402
 
 Inputs = dict[str, Any]
 
@@ -60,21 +59,20 @@ def _same(one: Any, other: Any) -> bool:
     return torch.equal(_bits(one), _bits(other))
 
 
-def _variants(name: str, seed: int = 0) -> list[tuple[str, Inputs]]:
-    definition, inputs = _made(name)
+def _varied(definition: Definition, inputs: Inputs, seed: int = 0) -> list[tuple[str, Inputs]]:
     op, rng = family(definition.op_type), generator(seed, "x")
     return [("vary", op.vary(definition, inputs, rng)), *op.probes(definition, inputs, rng)]
+
+
+def _variants(name: str, seed: int = 0) -> list[tuple[str, Inputs]]:
+    return _varied(*_made(name), seed)
 
 
 @every
 def test_the_same_shapes_and_nothing_changed(name: str) -> None:
     definition, inputs = _made(name)
     copies = {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in inputs.items()}
-    op, rng = family(definition.op_type), generator(0, "x")
-    for what, found in [
-        ("v", op.vary(definition, inputs, rng)),
-        *op.probes(definition, inputs, rng),
-    ]:
+    for what, found in _varied(definition, inputs):
         assert list(found) == list(definition.inputs), what
         for key, value in found.items():
             if isinstance(value, torch.Tensor):
@@ -169,46 +167,6 @@ def test_a_probe_has_an_empty_request(name: str) -> None:
     assert (torch.diff(found["kv_indptr"]) == 0).any()
 
 
-def test_one_request_cannot_be_emptied() -> None:
-    assert tables.emptied({"kv_indptr": torch.tensor([0, 7])}, generator(0, "x")) is None
-    assert tables.emptied({"kv_indptr": torch.tensor([0, 7, 7])}, generator(0, "x")) is None
-
-
-def test_unused_slots_are_known() -> None:
-    inputs = {
-        "kv_indptr": torch.tensor([0, 2, 2, 3]),
-        "kv_indices": torch.tensor([4, 1, 2]),
-        "kv_last_page_len": torch.tensor([1, 0, 2]),
-    }
-    positions = tables.paged_positions(inputs, num_pages=5, page_size=2)
-    far = probing.FAR
-    assert positions.tolist() == [far, far, 2, far, 0, 1, far, far, 0, 1]
-
-
-def test_rolled_moves_rows_and_columns() -> None:
-    value = torch.arange(12.0).view(2, 2, 3)
-    found = probing.rolled(value, generator(1, "x"))
-    rows = found.view(4, 3)
-    shifts = {(r, c) for r in range(1, 4) for c in range(1, 3)
-              if torch.equal(value.view(4, 3).roll((r, c), (0, 1)), rows)}  # fmt: skip
-    assert len(shifts) == 1
-    low = value.to(torch.float8_e4m3fn)
-    assert torch.equal(probing.rolled(low, generator(1, "x")).float(), found)
-    for shape in ((0, 3), (1, 1), ()):
-        assert probing.rolled(torch.ones(shape), generator(1, "x")).shape == shape
-
-
-def test_permutations_keep_padding() -> None:
-    ids = torch.tensor([3, -1, 0, 9, -1], dtype=torch.int32)
-    for count in (10, 11, 1000):
-        for move in (probing.rotated, probing.scattered):
-            found = move(ids, count, generator(count, "x"))
-            assert found.dtype == torch.int32 and (found[[1, 4]] == -1).all()
-            assert len(set(found.tolist())) == 4 and 0 <= int(found.max()) < count
-    everything = probing.scattered(torch.arange(360), 360, generator(0, "x"))
-    assert everything.sort().values.tolist() == list(range(360))
-
-
 def test_probabilities_stay_probabilities() -> None:
     for _, found in _variants("top_k_top_p_sampling_from_probs_v100"):
         torch.testing.assert_close(found["probs"].sum(dim=1), torch.ones(2))
@@ -251,23 +209,6 @@ def test_pages_of_the_indexer_stay_whole() -> None:
     assert {bytes(p.numpy()) for p in pages[0]} == {bytes(p.numpy()) for p in pages[1]}
 
 
-@pytest.mark.parametrize(
-    ("scores", "top_k", "expected"),
-    [
-        ([3.0, 2.0, 1.0, 1.0], 2, False),
-        ([3.0, 2.0, 2.0, 1.0], 2, True),
-        ([3.0, 2.0, 2.0 - 1e-6, 1.0], 2, True),
-        ([2.0, 2.0, 1.0, 1.0], 4, False),
-    ],
-)
-def test_ties_at_the_cut_are_seen(scores: list[float], top_k: int, expected: bool) -> None:
-    definition = family("moe").definition(
-        "fp8_block", "renorm", num_experts=4, top_k=top_k, hidden_size=128, intermediate_size=128
-    )
-    found = undecided(definition, {"routing_logits": torch.tensor([scores])})
-    assert found is not None and found.tolist() == [expected]
-
-
 EMPTY = {
     "rmsnorm_h64": {"batch_size": 0},
     "gemm_n48_k96": {"M": 0},
@@ -290,13 +231,8 @@ EMPTY = {
 @pytest.mark.parametrize("name", EMPTY)
 def test_nothing_has_probes_too(name: str) -> None:
     definition = DEFINITIONS[name]
-    op = family(definition.op_type)
-    inputs = op.make_inputs(definition, EMPTY[name], seed=1)
-    rng = generator(0, "x")
-    for what, found in [
-        ("v", op.vary(definition, inputs, rng)),
-        *op.probes(definition, inputs, rng),
-    ]:
+    inputs = family(definition.op_type).make_inputs(definition, EMPTY[name], seed=1)
+    for what, found in _varied(definition, inputs):
         for key, value in found.items():
             assert getattr(value, "shape", None) == getattr(inputs[key], "shape", None), (what, key)
 
@@ -304,6 +240,5 @@ def test_nothing_has_probes_too(name: str) -> None:
 def test_a_state_may_be_left_out() -> None:
     definition, inputs = _made("gdn_decode_qk2_v4_d32_k_last")
     inputs["state"] = None
-    op, rng = family("gdn"), generator(0, "x")
-    found = [op.vary(definition, inputs, rng), *(x for _, x in op.probes(definition, inputs, rng))]
+    found = [x for _, x in _varied(definition, inputs)]
     assert all(x["state"] is None and not _same(x["v"], inputs["v"]) for x in found)
