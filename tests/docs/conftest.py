@@ -1,4 +1,4 @@
-"""Make the checker importable by the tests beside it."""
+"""Make the modules beside the tests importable by them."""
 
 import sys
 from pathlib import Path

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import checker
 import pytest
+import reading
 
 FENCE = "```bash\n{}\n```\n"
 
 
-def _document(text: str) -> checker.Document:
-    return checker.Document(checker.ROOT / "PLANTED.md", text)
+def _document(text: str) -> reading.Document:
+    return reading.Document(checker.ROOT / "PLANTED.md", text)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_sound_command_passes(command: str) -> None:
 
 
 def test_other_fences_are_not_commands() -> None:
-    assert checker.commands(_document("```python\nfrobnicate\n```\n```text\nx\n```\n")) == []
+    assert reading.commands(_document("```python\nfrobnicate\n```\n```text\nx\n```\n")) == []
 
 
 @pytest.mark.parametrize(

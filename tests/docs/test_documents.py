@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import checker
 import pytest
+import reading
 
-DOCUMENTS = checker.documents()
+DOCUMENTS = reading.documents()
 COMMAND_FLOOR = 20  # fewer would mean that the collector lost sight of the documents
 
 
-def _names(document: checker.Document) -> str:
+def _names(document: reading.Document) -> str:
     return str(document.path.relative_to(checker.ROOT))
 
 
@@ -20,12 +22,12 @@ def _assert_none(problems: list[checker.Problem]) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_names)
-def test_commands_parse(document: checker.Document) -> None:
+def test_commands_parse(document: reading.Document) -> None:
     _assert_none(checker.find_bad_commands(document))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_names)
-def test_words_paths_and_skills_exist(document: checker.Document) -> None:
+def test_words_paths_and_skills_exist(document: reading.Document) -> None:
     _assert_none(
         checker.find_unknown_flags(document)
         + checker.find_dead_paths(document)
@@ -35,7 +37,7 @@ def test_words_paths_and_skills_exist(document: checker.Document) -> None:
 
 
 def test_enough_commands_are_checked() -> None:
-    assert sum(len(checker.commands(document)) for document in DOCUMENTS) >= COMMAND_FLOOR
+    assert sum(len(reading.commands(document)) for document in DOCUMENTS) >= COMMAND_FLOOR
 
 
 def test_every_script_stands_in_a_playbook() -> None:
@@ -45,7 +47,7 @@ def test_every_script_stands_in_a_playbook() -> None:
     by_place: dict[str, set[str]] = {"playbook": set()}
     for document in DOCUMENTS:
         place = "playbook" if document.path.name == "SKILL.md" else document.path.name
-        for command in checker.commands(document):
+        for command in reading.commands(document):
             by_place.setdefault(place, set()).update(scripts & set(command.text.split()))
     for place in ("playbook", "README.md", "CLAUDE.md"):
         assert sorted(scripts - by_place[place]) == [], f"not in a {place}"
@@ -62,7 +64,7 @@ SPEC_KEYS = {"name", "description", "license", "compatibility", "metadata", "all
 
 
 @pytest.mark.parametrize("path", SKILLS, ids=lambda path: path.parent.name)
-def test_skill_follows_the_specification(path: checker.Path) -> None:
+def test_skill_follows_the_specification(path: Path) -> None:
     yaml = pytest.importorskip("yaml")
     text = path.read_text(encoding="utf-8")
     match = re.match(r"^---\n(.*?)\n---\n", text, re.DOTALL)
