@@ -99,7 +99,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "mtp": [{}, {"BLOCK_V": 8}],
     "mamba": [{}, {"BLOCK_DIM": 8}],
     "moe": [{}, {"BLOCK_ROWS": 32, "BLOCK_COLUMNS": 32}],
-    "prefill": [{}, {"BLOCK_ROWS": 16, "BLOCK_TOKENS": 16}],
+    "prefill": [
+        {},
+        {"BLOCK_ROWS": 16, "BLOCK_TOKENS": 16, "ONE_LOOP": 0},
+        {"SPECIALIZED": 1, "BLOCK_TOKENS": 64},
+        {"SPECIALIZED": 1, "BLOCK_TOKENS": 64, "TMA": 0, "num_stages": 3},
+    ],
     "sparse": [
         {},
         {"BLOCK_TOKENS": 16, "PROGRAMS_PER_SM": 64, "CHUNK": 64},

@@ -219,7 +219,7 @@ def prefill(device: str) -> Iterator[Case]:
     queries, of more, and of fewer (rows that see nothing)."""
     ragged, make = family("gqa_ragged").definition, family("gqa_paged").definition
     many = [[(1, 1)], [(3, 9), (0, 4), (5, 5), (2, 0), (9, 3), (40, 70)]]
-    shapes = ((2, 2, 24, 0), (10, 2, 16, 1), (16, 1, 16, 4))
+    shapes = ((2, 2, 24, 0), (10, 2, 16, 1), (16, 1, 16, 4), (4, 2, 16, 16))
     if device != "cpu":
         many += [[(0, 7), (700, 4097), (1, 12000), (129, 129)], [(2048, 2048)] * 2, [(1, 33)] * 300]
         shapes = ((32, 8, 128, 0), (40, 8, 128, 1), (8, 8, 64, 64), (16, 1, 256, 16),
