@@ -26,7 +26,7 @@ from kernelkit.solutions.scaffold import MANIFEST, scaffold
 from kernelkit.solutions.templates import Template, choose, load_all
 from kernelkit.solutions.tuning.trial import inputs_of
 
-OURS, PLAIN = "fast_kernel", "triton_kernel"  # the second where no first serves
+OURS, PLAIN = "fast_kernel", "triton_kernel"
 RECORDED = 4  # of a definition
 EXTENTS = ("total_q", "num_kv_indices", "batch_size", "M", "num_tokens", "seq_len")
 IN_PLACE = '''"""FlashInfer's fused addition and RMSNorm as it is: in place, on copies."""
@@ -81,6 +81,9 @@ class Workload:
             if "kv_last_page_len" in definition.inputs:
                 size = definition.const_axes["page_size"]
                 given["kv_last_page_len"] = torch.full((self.axes["batch_size"],), size).int()
+        if self.equal and "seq_lens" in definition.inputs:  # an indexer's
+            length = self.axes["max_num_pages"] * definition.const_axes["page_size"]
+            given["seq_lens"] = torch.full((self.axes["batch_size"],), length).int()
         return inputs_of(definition, self.axes, device, given)
 
 
@@ -114,6 +117,13 @@ def _tokens(tokens: int) -> Workload:
     return Workload(f"t{tokens}", {"num_tokens": tokens, "num_pages": 1024})
 
 
+def _indexed(batch: int, tokens: int) -> Workload:
+    """Requests of equal length, for the indexer, whose pages are of 64."""
+    pages = tokens // 64
+    axes = {"batch_size": batch, "max_num_pages": pages, "num_pages": batch * pages + 1}
+    return Workload(f"b{batch} L{tokens}", axes)
+
+
 def _rope(tokens: int) -> Workload:
     heads = {"num_qo_heads": 32, "num_kv_heads": 8}
     return Workload(f"t{tokens}", {"num_tokens": tokens, "max_seq_len": 8192, **heads})
@@ -136,7 +146,7 @@ def table() -> list[tuple[Definition, list[Workload]]]:
     norm, gemm, draw = (family(n).definition for n in ("rmsnorm", "gemm", "sampling"))
     gdn, mamba = family("gdn").definition, family("mamba_ssu").definition
     sparse, ragged = family("dsa_paged").sparse, family("gqa_ragged").definition
-    rope = family("rope").definition
+    rope, indexer = family("rope").definition, family("dsa_paged").indexer
     experts = family("moe").definition(
         "fp8_block", "ds", num_experts=256, num_local_experts=32, top_k=8, n_group=8, topk_group=4,
         hidden_size=7168, intermediate_size=2048,
@@ -166,6 +176,7 @@ def table() -> list[tuple[Definition, list[Workload]]]:
         (gdn(16, 32, 128, stage="mtp"), [_pool("pool_size", n, seq_len=4) for n in (1, 32, 128)]),
         (mamba(64, 64, 128, 1), [_pool("state_cache_size", n) for n in (1, 64, 256)]),
         (sparse(16, 512, 64, 2048, 64), [_tokens(n) for n in (1, 16, 64, 1024)]),
+        (indexer(64, 128, 2048), [_indexed(*e) for e in ((1, 8192), (64, 8192), (1, 131072))]),
         (ragged(32, 8, 128), [_prefill(*each) for each in ((8, 2048), (1, 8192), (16, 128))]),
         (gqa(32, 8, 128, 1, prefill=True), [_prefill(8, 2048, 1), _prefill(1, 8192, 1)]),
         (experts, _sizes("seq_len", 1, 64, 4096)),
@@ -198,15 +209,18 @@ def _extent(axes: dict[str, int]) -> int:
 
 def contenders(definition: Definition) -> Iterator[Contender]:
     """Ours first, then everybody else's."""
-    ours = PLAIN if definition.op_type == "rope" else OURS
-    yield Contender("ours", _from_template(definition, ours))
+    yield Contender("ours", _from_template(definition, OURS))
+    if definition.op_type == "rope":  # what a simple kernel does
+        yield Contender("triton", _from_template(definition, PLAIN))
     if definition.op_type == "mla_paged" and definition.const_axes["page_size"] == 1:
         yield Contender("vendored", _from_template(definition, "vendored_kernel"))
     if definition.name.startswith("gdn_decode"):
         yield Contender("fla", _from_template(definition, "linear_attention"))
-    if definition.op_type in ("dsa_paged", "moe"):  # beside FlashInfer, which not every GPU runs
+    known = baselines.make(definition)
+    from_flashinfer = all(solution.name.startswith("flashinfer") for solution in known)
+    if definition.op_type in ("dsa_paged", "moe") and from_flashinfer:  # not every GPU runs it
         yield Contender("torch", _from_template(definition, "dense_baseline"))
-    for solution in baselines.make(definition):
+    for solution in known:
         provider = "flashinfer" if solution.name.startswith("flashinfer") else "torch"
         yield Contender(provider, solution)
         if definition.name.startswith("gqa_paged_decode"):

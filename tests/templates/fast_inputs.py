@@ -3,6 +3,7 @@ GPU. A case is a label, a definition and its inputs."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Iterator
@@ -214,6 +215,53 @@ def sparse(device: str) -> Iterator[Case]:
         yield "element offsets above 2^31", definition, inputs
 
 
+def indexer(device: str) -> Iterator[Case]:
+    """Lengths about topk, about pages and blocks; all tokens alike, no weight above 0; NaN in pages
+    that nobody owns and behind the last token of each request."""
+    make = family("dsa_paged").indexer
+    shapes, many = ((5, 24, 40), (16, 32, 70)), ([[200]], [[0, 41, 40, 1, 64, 500], []])
+    if device != "cpu":
+        shapes = ((64, 128, 2048), (32, 128, 2048), (64, 128, 512))
+        many = ([[2048]], [[0, 5, 8192, 4097, 2049, 2048]], [[131071, 3, 16385]], [[4000] * 300])
+    for shape, lengths in ((s, each) for s in shapes for group in many for each in group):
+        definition = make(*shape)
+        inputs = indexed(definition, lengths, device)
+        yield f"lengths {lengths[:8]}", definition, inputs
+        ties = {**inputs, "weights": torch.full_like(inputs["weights"], -0.0)}
+        yield f"lengths {lengths[:8]}, ties", definition, ties
+        below = {**inputs, "weights": -inputs["weights"].abs()}
+        yield f"lengths {lengths[:8]}, none above 0", definition, below
+    if device != "cpu":
+        inputs = indexed(definition, [4000, 3, 9999], device)
+        small = inputs["k_index_cache_fp8"]
+        large = small.new_zeros((1 << 18) + len(small), *small.shape[1:])
+        large[1 << 18 :] = small
+        moved = {"k_index_cache_fp8": large, "block_table": inputs["block_table"] + (1 << 18)}
+        yield "byte offsets above 2^31", definition, {**inputs, **moved}
+
+
+def indexed(definition: Definition, lengths: list[int], device: str) -> dict[str, Any]:
+    """The indexer's inputs for requests of these lengths: pages of their own each, -1 where a table
+    ends, and a page that nobody owns."""
+    size, topk = definition.const_axes["page_size"], definition.const_axes["topk"]
+    counts = [-(-length // size) for length in lengths]
+    used, width = sum(counts), max([*counts, -(-topk // size)])
+    order = torch.randperm(used + 1, generator=torch.Generator().manual_seed(used))
+    table = torch.full((len(lengths), width), -1, dtype=torch.int32)
+    owned = torch.zeros(used + 1, size, dtype=torch.bool)
+    for row, (count, length) in enumerate(zip(counts, lengths, strict=True)):
+        mine = order[sum(counts[:row]) :][:count]
+        table[row, :count] = mine.to(torch.int32)
+        owned[mine] = (torch.arange(count * size) < length).view(count, size)
+    given = {"seq_lens": torch.tensor(lengths, dtype=torch.int32), "block_table": table}
+    axes = {"batch_size": len(lengths), "max_num_pages": width, "num_pages": used + 1}
+    inputs = family("dsa_paged").make_inputs(definition, axes, seed=6, device="cpu", given=given)
+    raw = inputs["k_index_cache_fp8"].view(used + 1, -1)
+    raw[:, : -4 * size].view(used + 1, size, -1)[~owned] = 0x7F  # NaN
+    raw[:, -4 * size :].view(torch.float32)[~owned] = math.nan
+    return {name: value.to(device) for name, value in inputs.items()}
+
+
 def prefill(device: str) -> Iterator[Case]:
     """Ragged, and pages of 1 and of many: requests of no queries or of no keys, of as many keys as
     queries, of more, and of fewer (rows that see nothing)."""
@@ -272,6 +320,32 @@ def moe(device: str) -> Iterator[Case]:
             last["routing_bias"] = last["routing_bias"].clone()
             last["routing_bias"][-local:] = -100.0 if local < experts // 2 else 0.0
             yield f"{tokens} tokens, none here", definition, last
+
+
+def rope(device: str) -> Iterator[Case]:
+    """Both styles; all of a head turned, a part of it, and sizes that are no power of two; no k, no
+    token; heads that no block divides; q and k that are slices of one projection."""
+    make = family("rope").definition
+    shapes, counts = ((24, 12), (16, 16)), (0, 3)
+    heads = ((5, 2), (3, 0))
+    if device != "cpu":
+        shapes, counts = ((128, 64), (128, 128), (256, 64), (80, 20), (64, 16)), (0, 1, 65, 4099)
+        heads = ((32, 8), (40, 8), (5, 1), (64, 0))
+    for size, rotary in shapes:
+        for neox in (True, False):
+            definition = make(size, rotary, neox=neox)
+            for tokens, (q, k) in itertools.product(counts, heads):
+                axes = {"num_qo_heads": q, "num_kv_heads": k, "max_seq_len": 40}
+                inputs = plain(definition, {**axes, "num_tokens": tokens}, device)
+                yield f"{tokens} tokens, {q} + {k} heads", definition, inputs
+                joined = torch.cat([inputs["q"], inputs["k"], inputs["q"]], dim=1)
+                parts = {"q": joined[:, :q], "k": joined[:, q : q + k]}
+                yield f"{tokens} tokens, slices", definition, {**inputs, **parts}
+    if device != "cpu":
+        definition = make(128, 64)
+        axes = {"num_qo_heads": 128, "num_kv_heads": 2, "max_seq_len": 40}
+        inputs = plain(definition, {**axes, "num_tokens": (1 << 17) + 3}, device)
+        yield "element offsets above 2^31", definition, inputs
 
 
 def pools(device: str, distinct: bool = False) -> list[tuple[list[int], int]]:

@@ -22,6 +22,8 @@ FAMILIES = {
     "norms": ["rmsnorm", "gemma_fused_add_rmsnorm"], "gemm": ["gemm"], "gdn": ["gdn_decode"],
     "mtp": ["gdn_mtp"], "mamba": ["mamba_ssu_decode"], "sparse": ["dsa_sparse_attention"],
     "moe": ["moe_fp8_block_scale_ds"],
+    "indexer": ["dsa_topk_indexer"],
+    "rope": ["rope_with_cos_sin_cache_neox", "rope_with_cos_sin_cache_gptj"],
     "prefill": ["gqa_ragged_prefill", "gqa_paged_prefill"],
 }  # fmt: skip
 

@@ -25,8 +25,7 @@ import torch
 
 from kernelkit.bench.isolation.building import Functions, build
 from kernelkit.bench.isolation.calling import describe, name_outputs
-from kernelkit.bench.judge.compare import Verdict, compare
-from kernelkit.bench.judge.draws import outside_verdict
+from kernelkit.bench.judge import rules
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops import family
 from kernelkit.solutions.templates import FOLDER, Template
@@ -42,6 +41,7 @@ def definitions() -> dict[str, Definition]:
         *(family("gdn").definition(4, 8, 128, stage=stage) for stage in ("decode", "mtp")),
         family("mamba_ssu").definition(64, 64, 128, 1),
         family("dsa_paged").sparse(16, 512, 64, 2048, 64),
+        family("dsa_paged").indexer(64, 128, 2048),
         family("gqa_ragged").definition(32, 8, 128),
         family("moe").definition(
             "fp8_block", "ds", num_experts=256, num_local_experts=32, top_k=8, n_group=8,
@@ -105,23 +105,14 @@ def judge(definition: Definition, functions: Functions, inputs: dict[str, Any]) 
         setup(**{name: inputs[name] for name in inspect.signature(setup).parameters})
     for call in ("first", "second"):
         got = name_outputs(run(*inputs.values()), list(definition.outputs))
-        verdict = compare_call(definition, got, want, inputs)
+        tolerance = family(definition.op_type).tolerance(definition)
+        verdict = rules.judge(definition, got, want, inputs, tolerance)
         if verdict.status.value != "PASSED":
             return {"status": verdict.status.value, "message": f"{call} call: {verdict.message}"}
     written = [n for n, v in before.items() if not torch.equal(v, inputs[n])]
     if written:
         return {"status": "WRITTEN", "message": f"inputs were written: {', '.join(written)}"}
     return {"status": "PASSED", "max_abs": verdict.max_abs}
-
-
-def compare_call(
-    definition: Definition, got: dict[str, Any], want: dict[str, Any], inputs: dict[str, Any]
-) -> Verdict:
-    """The verdict on one call; of draws, whether they may be drawn."""
-    tolerance = family(definition.op_type).tolerance(definition)
-    if tolerance.samples:
-        return outside_verdict(next(iter(got.values())), inputs)
-    return compare(got, want, tolerance)
 
 
 def speed(definition: Definition, functions: Functions, inputs: dict[str, Any]) -> dict[str, float]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench.isolation.building import build
 from kernelkit.bench.isolation.calling import PACKAGE, BadOutputError, name_outputs
-from kernelkit.bench.judge.compare import compare
-from kernelkit.bench.judge.draws import outside_verdict
+from kernelkit.bench.judge import rules
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops import family
 from kernelkit.ops.base import torch_dtype
@@ -90,14 +89,11 @@ def expected(definition: Definition, inputs: dict[str, Any]) -> dict[str, torch.
 def fault(
     definition: Definition, run: Run, inputs: dict[str, Any], want: dict[str, torch.Tensor]
 ) -> str:
-    """What is wrong with a call's outputs; empty where nothing is."""
+    """What is wrong with a call's outputs, by the evaluator's rules; empty where nothing is."""
     try:
         got = name_outputs(run(*inputs.values()), list(definition.outputs))
     except BadOutputError as error:
         return str(error)
     tolerance = family(definition.op_type).tolerance(definition)
-    if tolerance.samples:
-        verdict = outside_verdict(next(iter(got.values())), inputs)
-    else:
-        verdict = compare(got, want, tolerance)
+    verdict = rules.judge(definition, got, want, inputs, tolerance)
     return "" if verdict.status.value == "PASSED" else f"{verdict.status.value} {verdict.message}"
