@@ -140,6 +140,23 @@ def _prefill(batch: int, tokens: int, page_size: int = 0) -> Workload:
     return Workload(f"b{batch} L{tokens}", axes)
 
 
+def _experts() -> Iterator[Definition]:
+    """DeepSeek-V3's on one of eight ranks; Qwen3-30B-A3B's, on one rank and on one of eight;
+    DeepSeek-V2-Lite's; Qwen3-30B-A3B's and Llama 4 Scout's with scales of whole experts."""
+    make = family("moe").definition
+    large = {"hidden_size": 7168, "intermediate_size": 2048}
+    small = {"hidden_size": 2048, "intermediate_size": 768}
+    groups = {"n_group": 8, "topk_group": 4}
+    yield make("fp8_block", "ds", num_experts=256, num_local_experts=32, top_k=8, **groups, **large)
+    yield make("fp8_block", "renorm", num_experts=128, top_k=8, **small)
+    yield make("fp8_block", "renorm", num_experts=128, num_local_experts=16, top_k=8, **small)
+    lite = {"hidden_size": 2048, "intermediate_size": 1408}
+    yield make("fp8_block", "default", num_experts=64, top_k=6, **lite)
+    yield make("fp8_per_tensor", "renorm", num_experts=128, top_k=8, **small)
+    scout = {"hidden_size": 5120, "intermediate_size": 8192}
+    yield make("fp8_per_tensor", "llama4", num_experts=16, top_k=1, **scout)
+
+
 def table() -> list[tuple[Definition, list[Workload]]]:
     """Definitions with the sizes of published comparisons."""
     gqa, mla = family("gqa_paged").definition, family("mla_paged").definition
@@ -147,10 +164,6 @@ def table() -> list[tuple[Definition, list[Workload]]]:
     gdn, mamba = family("gdn").definition, family("mamba_ssu").definition
     sparse, ragged = family("dsa_paged").sparse, family("gqa_ragged").definition
     rope, indexer = family("rope").definition, family("dsa_paged").indexer
-    experts = family("moe").definition(
-        "fp8_block", "ds", num_experts=256, num_local_experts=32, top_k=8, n_group=8, topk_group=4,
-        hidden_size=7168, intermediate_size=2048,
-    )  # fmt: skip
     lengths = ((1, 4096), (16, 2048), (64, 1024), (64, 8192), (128, 2048))
     rows = _sizes("batch_size", 1, 64, 1024, 16384)
     few = _sizes("M", 1, 4, 16, 32, 64)
@@ -179,7 +192,7 @@ def table() -> list[tuple[Definition, list[Workload]]]:
         (indexer(64, 128, 2048), [_indexed(*e) for e in ((1, 8192), (64, 8192), (1, 131072))]),
         (ragged(32, 8, 128), [_prefill(*each) for each in ((8, 2048), (1, 8192), (16, 128))]),
         (gqa(32, 8, 128, 1, prefill=True), [_prefill(8, 2048, 1), _prefill(1, 8192, 1)]),
-        (experts, _sizes("seq_len", 1, 64, 4096)),
+        *((experts, _sizes("seq_len", 1, 16, 64, 4096)) for experts in _experts()),
         (rope(128, 64), [_rope(n) for n in (1, 64, 4096)]),
     ]  # fmt: skip
 

@@ -93,9 +93,18 @@ CASES: dict[str, Cases] = {
         ]
         for size in (1, 64)
     },
-    "moe_fp8_block_scale_ds_routing_topk8_ng8_kg4_e32_h7168_i2048": [
-        {"axes": {"seq_len": tokens}} for tokens in (1, 7, 64, 1000, 4096)
-    ],
+    **{
+        name: [{"axes": {"seq_len": tokens}} for tokens in (1, 7, 64, 1000, 4096)]
+        for name in (
+            "moe_fp8_block_scale_ds_routing_topk8_ng8_kg4_e32_h7168_i2048",
+            "moe_fp8_block_scale_renorm_topk8_e128_h2048_i768",
+            "moe_fp8_block_scale_renorm_topk8_e16_h2048_i768",
+            "trtllm_fp8_per_tensor_scale_moe_topk8_e128_h2048_i768",
+            "trtllm_fp8_per_tensor_scale_moe_topk8_e16_h2048_i768",
+            "trtllm_fp8_per_tensor_scale_moe_topk1_e16_h5120_i8192",
+            "trtllm_fp8_per_tensor_scale_moe_topk1_e2_h5120_i8192",
+        )
+    },
     "rmsnorm_h4096": NORM,
     "fused_add_rmsnorm_h4096": NORM,
     "gemm_n4096_k4096": [{"axes": {"M": rows}} for rows in (1, 17, 128, 4096)],

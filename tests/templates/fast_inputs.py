@@ -320,6 +320,54 @@ def moe(device: str) -> Iterator[Case]:
             last["routing_bias"] = last["routing_bias"].clone()
             last["routing_bias"][-local:] = -100.0 if local < experts // 2 else 0.0
             yield f"{tokens} tokens, none here", definition, last
+    yield from routed(device)
+
+
+PER_TENSOR = (("fp8_per_tensor", "renorm", 2), ("fp8_per_tensor", "llama4", 1))
+ROUTED = (
+    ("fp8_block", "renorm", 3), ("fp8_block", "renorm_naive", 2), ("fp8_block", "default", 3),
+    ("fp8_block", "llama4", 1), ("fp8_block", "topk", 2), *PER_TENSOR,
+)  # fmt: skip
+
+
+def routed(device: str) -> Iterator[Case]:
+    """Every other routing, all experts at hand and a rank's: one token, crowded experts, ties,
+    experts that are all elsewhere."""
+    make = family("moe").definition
+    experts, part, hidden, width = (6, 2, 256, 128) if device == "cpu" else (128, 16, 2048, 768)
+    for kind, routing, top_k in ROUTED:
+        for local in (experts, part):
+            definition = make(
+                kind, routing, num_experts=experts, num_local_experts=local, top_k=top_k,
+                hidden_size=hidden, intermediate_size=width,
+            )  # fmt: skip
+            for tokens in (1,) if device == "cpu" else (1, 16, 300, 4000):
+                yield f"{tokens} tokens", definition, plain(definition, {"seq_len": tokens}, device)
+            tokens = 3 if device == "cpu" else 700
+            inputs = plain(definition, {"seq_len": tokens}, device)
+            yield from steered(definition, inputs, local, top_k)
+
+
+def steered(
+    definition: Definition, inputs: dict[str, Any], local: int, top_k: int
+) -> Iterator[Case]:
+    """Logits that tie; with a rank's experts, ones that crowd the last rank's experts, and ones
+    whose experts are all elsewhere."""
+    logits = inputs["routing_logits"]
+    first = logits.shape[1] - local
+    if first == 0:
+        tied = logits.sign() * 0.5
+        tied[:1] = 0.25
+        unbiased = {n: torch.zeros_like(v) for n, v in inputs.items() if n == "routing_bias"}
+        yield "ties", definition, {**inputs, **unbiased, "routing_logits": tied}
+        return
+    crowded = logits - 8.0
+    crowded[:, first : first + top_k] += 16.0
+    last = {"routing_logits": crowded, "local_expert_offset": first}
+    yield "crowded experts, the last ones", definition, {**inputs, **last}
+    away = logits.clone()
+    away[:, :local] = -100.0
+    yield "none here", definition, {**inputs, "routing_logits": away}
 
 
 def rope(device: str) -> Iterator[Case]:

@@ -21,9 +21,13 @@ FAMILIES = {
     "gqa": ["gqa_paged_decode"], "sampling": ["sampling"], "mla": ["mla_paged_decode"],
     "norms": ["rmsnorm", "gemma_fused_add_rmsnorm"], "gemm": ["gemm"], "gdn": ["gdn_decode"],
     "mtp": ["gdn_mtp"], "mamba": ["mamba_ssu_decode"], "sparse": ["dsa_sparse_attention"],
-    "moe": ["moe_fp8_block_scale_ds"],
     "indexer": ["dsa_topk_indexer"],
     "rope": ["rope_with_cos_sin_cache_neox", "rope_with_cos_sin_cache_gptj"],
+    "moe": [
+        *(f"moe_fp8_block_scale_{routing}_topk"
+          for routing in ("ds_routing", "renorm", "renorm_naive", "default", "llama4", "topk")),
+        "per_tensor_scale_moe_topk1_", "per_tensor_scale_moe_topk2_",
+    ],
     "prefill": ["gqa_ragged_prefill", "gqa_paged_prefill"],
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from kernelkit.models.load import load_model
 from kernelkit.models.parallelism import Parallelism
 from kernelkit.ops import OP_TYPES, gemm, rmsnorm
 from kernelkit.ops.derivation import Request, derive
+from kernelkit.ops.moe import FAMILY
 from kernelkit.solutions.constants import fill
 from kernelkit.solutions.documents import check_entry, parse
 from kernelkit.solutions.pack import pack_source
@@ -113,6 +114,30 @@ def test_choosing(real_definitions: dict[str, Definition]) -> None:
         "triton_kernel_gemm",
         "fast_gemm",
     }
+
+
+EXPERTS = {"num_experts": 8, "hidden_size": 128, "intermediate_size": 128}
+
+
+@pytest.mark.parametrize(("kind", "routing", "wanted"), [
+    ("fp8_block", "ds", "fast_moe_fp8_ds"),
+    *(("fp8_block", routing, "fast_moe_fp8_block")
+      for routing in ("renorm", "renorm_naive", "default", "llama4", "topk")),
+    ("fp8_per_tensor", "renorm", "fast_moe_fp8_tensor"),
+    ("fp8_per_tensor", "llama4", "fast_moe_fp8_llama4"),
+])  # fmt: skip
+def test_fast_experts(kind: str, routing: str, wanted: str) -> None:
+    top_k = 1 if routing == "llama4" else 2
+    for local in (8, 2):
+        definition = FAMILY.definition(
+            kind, routing, num_local_experts=local, top_k=top_k, **EXPERTS
+        )
+        part = "_part" if local == 2 and routing != "ds" else ""
+        template, own = choose(TEMPLATES, "fast_kernel", definition)
+        assert (template.name, own) == (wanted + part, True)
+        text = scaffold(definition, template, own=own, author="a", name="n")[MAIN]
+        named = f"ROUTING = {routing!r}\n" in text
+        assert named == wanted.endswith("block") and f"TOP_K = {top_k}\n" in text
 
 
 def test_what_the_list_shows() -> None:

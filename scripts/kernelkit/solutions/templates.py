@@ -19,7 +19,7 @@ from kernelkit.solutions.folder import read_source
 
 FOLDER = places.SKILLS / "add-flashinfer-solution" / "templates"
 MAIN = "main.py"
-OWN_KEYS = ("serves", "op_types", "files", "template", "reference")
+OWN_KEYS = ("serves", "inputs", "op_types", "files", "template", "reference")
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,9 @@ class Template:
 
     def constants_for(self, definition: Definition) -> Document | None:
         """The constants of the first pattern that fits; None where main.py is not right for it."""
+        wanted = self.metadata.get("inputs", {})
+        if any((name in definition.inputs) != there for name, there in wanted.items()):
+            return None
         for pattern, constants in self.patterns.items():
             if fnmatchcase(definition.name, pattern):
                 return constants

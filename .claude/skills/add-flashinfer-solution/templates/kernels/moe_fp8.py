@@ -1,179 +1,165 @@
-"""Mixture of experts on float8 weights with scales of blocks of 128, in Triton: five launches.
+"""Mixture of experts on float8 weights in Triton: five launches, no sort, no wait for the GPU.
 
-1. `choose`: each token's experts. 2. `gather`: each expert's tokens. 3. `up_and_gate`: both halves
-of the first product in one program, float8 by float8, then silu(gate) * up in bfloat16.
-4. `down`: the second product, its weights made bfloat16 on the way. 5. `combine`: the weighted sum
-of a token's rows, in the order of its experts: the same bits in every call.
+1. `choose`: each token's experts. 2. `gather`: each expert's tokens. 3. `few_rows` or `many_rows`:
+both halves of the first product, float8 by float8, then silu(gate) * up in float16. 4. `down`: the
+second product, its weights made float16 on the way. 5. `combine`: the weighted sum of a token's
+rows.
 
 The intermediate is not rounded to float8: it would cost more matches than the tolerance has, and
-the weights, not it, are what is read. A float8 product is summed for 128 columns, as far as one
-scale reaches, and then added in float32 (Hopper's float8 sums keep about 14 bits).
+the weights, not it, are what is read. It is kept as float16 of a sixteenth: up to 2^20, and finer
+than bfloat16 from 2^-12 on.
 """
 
-# ruff: noqa: ANN001, ANN201 (a Triton kernel is compiled for each type it is called with)
+from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 
-from .moe_routing import block_of, choose, gather
+from .moe_down import combine, down
+from .moe_routing import choose, gather
+from .moe_up_gate import few_rows, many_rows
+from .scratch import multiprocessors, workspace
 
 SCALED = 128  # rows and columns that share a scale
-BLOCK_PLACES = 1024
-BLOCK_HIDDEN = 1024
+BLOCK_HIDDEN = 512
+MOST_PLACES = 4096  # that a program of `gather` reads at once
+MOST_SPLIT = 8
+MANY = 64  # rows of a block that fill a tensor-core instruction
 
 
-@triton.jit
-def up_and_gate(
-    x, x_scale, w, w_scale, members, counts, middle, tokens, capacity,
-    TOP_K: tl.constexpr, LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, HIDDEN: tl.constexpr,
-    WIDTH: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr,
-    SCALED: tl.constexpr, FACTOR: tl.constexpr,
-):  # fmt: skip
-    """silu(x gate^T) * (x up^T) for BLOCK_ROWS tokens of one expert; weights are [up; gate]."""
-    expert, block, begin, rows = block_of(counts, tl.program_id(0), LOCAL, BLOCK_LOCAL, BLOCK_ROWS)
-    if expert < LOCAL:
-        row = block * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
-        real = row < rows
-        member = tl.load(members + expert.to(tl.int64) * capacity + row, mask=real, other=0)
-        token = (member // TOP_K).to(tl.int64)
-        column = tl.program_id(1) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
-        inner = tl.arange(0, SCALED)
-        steps: tl.constexpr = HIDDEN // SCALED
-        x_place = x + token[:, None] * HIDDEN + inner[None, :]
-        whole = expert.to(tl.int64) * (2 * WIDTH)
-        up_place = w + (whole + column)[None, :] * HIDDEN + inner[:, None]
-        gate_place = up_place + WIDTH * HIDDEN
-        # Columns of a block share a scale: BLOCK_COLUMNS divides SCALED.
-        up_scales = w_scale + (whole + tl.program_id(1) * BLOCK_COLUMNS) // SCALED * steps
-        gate_scales = up_scales + WIDTH // SCALED * steps
-        up = tl.zeros([BLOCK_ROWS, BLOCK_COLUMNS], tl.float32)
-        gate = tl.zeros([BLOCK_ROWS, BLOCK_COLUMNS], tl.float32)
-        for step in range(0, steps):
-            values = tl.load(x_place + step * SCALED, mask=real[:, None], other=0.0).to(FACTOR)
-            scale = tl.load(x_scale + step * tokens + token, mask=real, other=0.0)[:, None]
-            part = tl.dot(values, tl.load(up_place + step * SCALED).to(FACTOR))
-            up += part * (scale * tl.load(up_scales + step))
-            part = tl.dot(values, tl.load(gate_place + step * SCALED).to(FACTOR))
-            gate += part * (scale * tl.load(gate_scales + step))
-        result = up * gate / (1.0 + tl.exp(-gate))
-        place = (begin + row).to(tl.int64)[:, None] * WIDTH + column[None, :]
-        tl.store(middle + place, result.to(middle.dtype.element_ty), mask=real[:, None])
+class Experts(NamedTuple):
+    """w1 [local, 2 width, hidden] ([up; gate]) and w2 [local, hidden, width] in float8, with the
+    scales of their blocks, or one an expert: then up's and gate's differ."""
+
+    w1: torch.Tensor
+    up_scale: torch.Tensor
+    gate_scale: torch.Tensor
+    w2: torch.Tensor
+    w2_scale: torch.Tensor
 
 
-@triton.jit
-def down(
-    middle, w, w_scale, counts, result,
-    LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, HIDDEN: tl.constexpr, WIDTH: tl.constexpr,
-    BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr, SCALED: tl.constexpr,
-    FACTOR: tl.constexpr,
-):  # fmt: skip
-    """The second product for BLOCK_ROWS rows of one expert."""
-    expert, block, begin, rows = block_of(counts, tl.program_id(0), LOCAL, BLOCK_LOCAL, BLOCK_ROWS)
-    if expert < LOCAL:
-        row = block * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
-        real = row < rows
-        place = (begin + row).to(tl.int64)
-        column = tl.program_id(1) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
-        inner = tl.arange(0, SCALED)
-        steps: tl.constexpr = WIDTH // SCALED
-        whole = expert.to(tl.int64) * HIDDEN
-        values_place = middle + place[:, None] * WIDTH + inner[None, :]
-        w_place = w + (whole + column)[None, :] * WIDTH + inner[:, None]
-        scales = w_scale + (whole + tl.program_id(1) * BLOCK_COLUMNS) // SCALED * steps
-        total = tl.zeros([BLOCK_ROWS, BLOCK_COLUMNS], tl.float32)
-        for step in range(0, steps):
-            values = tl.load(values_place + step * SCALED, mask=real[:, None], other=0.0)
-            part = tl.dot(values.to(FACTOR), tl.load(w_place + step * SCALED).to(FACTOR))
-            total += part * tl.load(scales + step)
-        out = result + place[:, None] * HIDDEN + column[None, :]
-        tl.store(out, total.to(result.dtype.element_ty), mask=real[:, None])
+class Routing(NamedTuple):
+    """logits [tokens, experts]; bias [experts], added to ds's sigmoids or to llama4's logits.
+
+    kind: ds, renorm, renorm_naive, default, llama4 or topk. on_input: the weights are the input's.
+    """
+
+    logits: torch.Tensor
+    bias: torch.Tensor | None
+    first_expert: int
+    kind: str
+    top_k: int
+    n_group: int = 1
+    topk_group: int = 1
+    factor: float = 1.0
+    on_input: bool = False
 
 
-@triton.jit
-def combine(
-    result, experts, ranks, weights, counts, output,
-    TOP_K: tl.constexpr, LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, HIDDEN: tl.constexpr,
-    BLOCK: tl.constexpr,
-):  # fmt: skip
-    """The weighted sum of one token's rows; 0 where none of its experts is here."""
-    token = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    number = tl.arange(0, BLOCK_LOCAL)
-    count = tl.load(counts + number, mask=number < LOCAL, other=0)
-    total = tl.zeros([BLOCK], tl.float32)
-    for k in tl.static_range(TOP_K):
-        expert = tl.load(experts + token * TOP_K + k)
-        if expert >= 0:
-            begin = tl.sum(tl.where(number < expert, count, 0), axis=0)
-            row = (begin + tl.load(ranks + token * TOP_K + k)).to(tl.int64)
-            part = tl.load(result + row * HIDDEN + column, mask=column < HIDDEN, other=0.0)
-            total += part.to(tl.float32) * tl.load(weights + token * TOP_K + k)
-    tl.store(output + token * HIDDEN + column, total.to(output.dtype.element_ty),
-             mask=column < HIDDEN)  # fmt: skip
+class Places(NamedTuple):
+    """Who chose whom: a token's experts, ranks among their tokens and weights; and the converse."""
+
+    experts: torch.Tensor
+    ranks: torch.Tensor
+    weights: torch.Tensor
+    members: torch.Tensor
+    counts: torch.Tensor
+
+
+def route(routing: Routing, tokens: int, local: int) -> Places:
+    """Two launches: `choose` and `gather`."""
+    logits, bias = routing.logits.contiguous(), routing.bias
+    total, top_k, pad, device = (
+        logits.shape[1],
+        routing.top_k,
+        triton.next_power_of_2,
+        logits.device,
+    )
+    places = tokens * top_k
+    numbers = torch.empty(2 * places + local * tokens + local, dtype=torch.int32, device=device)
+    experts, ranks, members, counts = numbers.split((places, places, local * tokens, local))
+    weights = torch.empty(places, dtype=torch.float32, device=device)
+    choose[(tokens,)](
+        logits, logits if bias is None else bias, experts, weights, float(routing.factor),
+        int(routing.first_expert), local, logits.stride(0), total, top_k, routing.n_group,
+        routing.topk_group, routing.kind, bias is not None, pad(total), pad(top_k),
+        pad(routing.n_group), num_warps=max(1, min(4, pad(total) // 64)),
+    )  # fmt: skip
+    block = max(128, min(MOST_PLACES, pad(places)))
+    gather[(local,)](experts, members, ranks, counts, places, tokens, block)
+    return Places(experts, ranks, weights, members, counts)
+
+
+def split_of(steps: int, tiles: int, blocks: float, wanted: int) -> int:
+    """Programs that share a tile's columns, a power of two: `wanted` programs have work then."""
+    split = 1
+    while 2 * split <= min(steps, MOST_SPLIT) and tiles * blocks * split * 2 <= wanted:
+        split *= 2
+    return split
 
 
 def moe_fp8(
-    logits: torch.Tensor,
-    bias: torch.Tensor | None,
+    routing: Routing,
     x: torch.Tensor,
-    x_scale: torch.Tensor,
-    w1: torch.Tensor,
-    w1_scale: torch.Tensor,
-    w2: torch.Tensor,
-    w2_scale: torch.Tensor,
-    first_expert: int,
-    factor: float,
+    x_scale: torch.Tensor | None,
+    weights: Experts,
     *,
-    routing: str,
-    top_k: int,
-    n_group: int,
-    topk_group: int,
     BLOCK_ROWS: int,
     BLOCK_COLUMNS: int,
+    PROGRAMS_PER_SM: int,
     num_warps: int,
     num_stages: int,
 ) -> torch.Tensor:
-    """logits [tokens, experts], bias [experts] or None, x [tokens, hidden] float8 with scales
-    [hidden / 128, tokens], w1 [local, 2 width, hidden] and w2 [local, hidden, width] float8 with
-    scales of their blocks. Returns [tokens, hidden] bfloat16. Raises ValueError where 128 does not
-    divide hidden or width."""
-    (tokens, hidden), (local, _, width), device = x.shape, w2.shape, x.device
+    """x [tokens, hidden] float8, with scales [hidden / 128, tokens] where the weights' scales are
+    of blocks. Returns [tokens, hidden] bfloat16. Raises ValueError where 128 does not divide hidden
+    or width."""
+    (tokens, hidden), (local, _, width), device = x.shape, weights.w2.shape, x.device
     if hidden % SCALED or width % SCALED:
         raise ValueError(f"moe_fp8: {SCALED} must divide {hidden} and {width}")
     output = torch.empty((tokens, hidden), dtype=torch.bfloat16, device=device)
     if tokens == 0:  # an empty grid is an error
         return output
-    inputs = (logits, x, x_scale, w1, w1_scale, w2, w2_scale)
-    logits, x, x_scale, w1, w1_scale, w2, w2_scale = (each.contiguous() for each in inputs)
-    places, rows = tokens * top_k, tokens * min(top_k, local)
-    numbers = torch.empty((2 * places + local * tokens + local,), dtype=torch.int32, device=device)
-    experts, ranks, members, counts = numbers.split((places, places, local * tokens, local))
-    weights = torch.empty(places, dtype=torch.float32, device=device)
-    middle = torch.empty((rows, width), dtype=torch.bfloat16, device=device)
-    result = torch.empty((rows, hidden), dtype=torch.bfloat16, device=device)
+    blocked, top_k, pad = x_scale is not None, routing.top_k, triton.next_power_of_2
+    x, weights = x.contiguous(), Experts(*(each.contiguous() for each in weights))
+    x_scale = x if x_scale is None else x_scale.contiguous()
+    rows = tokens * min(top_k, local)
     blocks = rows // BLOCK_ROWS + min(local, rows)
-    total, pad = logits.shape[1], triton.next_power_of_2
+    # A rank's experts have their share of the choices: so many blocks have work, or a few more.
+    live = min(local, max(1.0, tokens * top_k * local / routing.logits.shape[1]))
+    wanted = PROGRAMS_PER_SM * multiprocessors(device)
+    tiles, down_tiles = 2 * width // BLOCK_COLUMNS, hidden // BLOCK_COLUMNS
+    many = BLOCK_ROWS >= MANY
+    split = 1 if many else split_of(hidden // SCALED, tiles, live, wanted)
+    down_split = split_of(width // SCALED, down_tiles, live, wanted)
+    middle = torch.empty((rows, width), dtype=torch.float16, device=device)
+    kept = torch.bfloat16 if down_split == 1 else torch.float32
+    result = torch.empty((down_split, rows, hidden), dtype=kept, device=device)
+    scratch = workspace(device)
+    if split > 1:
+        scratch.reserve(blocks * tiles * split * BLOCK_COLUMNS * BLOCK_ROWS, blocks * tiles)
     # The interpreter multiplies small floats as if they were integers: float32 there.
-    eight, sixteen = (tl.float8e4nv, tl.bfloat16) if x.is_cuda else (tl.float32, tl.float32)
-    tiles = {"BLOCK_ROWS": BLOCK_ROWS, "BLOCK_COLUMNS": BLOCK_COLUMNS, "SCALED": SCALED,
-             "num_warps": num_warps, "num_stages": num_stages}  # fmt: skip
+    eight, sixteen = (tl.float8e4nv, tl.float16) if x.is_cuda else (tl.float32, tl.float32)
+    tiling = {"BLOCK_ROWS": BLOCK_ROWS, "BLOCK_COLUMNS": BLOCK_COLUMNS, "SCALED": SCALED,
+              "BLOCKED": blocked, "num_warps": num_warps, "num_stages": num_stages}  # fmt: skip
     sizes = (local, pad(local), hidden)
     with torch.cuda.device_of(x):  # Triton launches on the current device
-        choose[(tokens,)](
-            logits, logits if bias is None else bias, experts, weights, float(factor),
-            int(first_expert), local, logits.stride(0), total, top_k, n_group, topk_group, routing,
-            pad(total), pad(top_k), pad(n_group), num_warps=max(1, min(4, pad(total) // 64)),
+        found = route(routing, tokens, local)
+        first = (x, x_scale, weights.w1, weights.up_scale, weights.gate_scale, found.weights,
+                 found.members, found.counts, middle)  # fmt: skip
+        known = {"ON_INPUT": routing.on_input, "FACTOR": eight, **tiling}
+        if many:
+            many_rows[(blocks, tiles)](*first, tokens, top_k, *sizes, width, **known)
+        else:
+            few_rows[(blocks, tiles * split)](
+                *first, scratch.parts, scratch.arrived, tokens, top_k, *sizes, width, SPLIT=split,
+                **known,
+            )  # fmt: skip
+        down[(blocks, down_tiles * down_split)](
+            middle, weights.w2, weights.w2_scale, found.counts, result, rows, *sizes, width,
+            SPLIT=down_split, FACTOR=sixteen, **tiling,
         )  # fmt: skip
-        gather[(local,)](experts, members, ranks, counts, places, tokens, BLOCK_PLACES)
-        up_and_gate[(blocks, width // BLOCK_COLUMNS)](
-            x, x_scale, w1, w1_scale, members, counts, middle, tokens, tokens, top_k, *sizes,
-            width, FACTOR=eight, **tiles,
-        )  # fmt: skip
-        down[(blocks, hidden // BLOCK_COLUMNS)](
-            middle, w2, w2_scale, counts, result, *sizes, width, FACTOR=sixteen, **tiles
-        )
         combine[(tokens, triton.cdiv(hidden, BLOCK_HIDDEN))](
-            result, experts, ranks, weights, counts, output, top_k, *sizes, BLOCK_HIDDEN
-        )
+            result, found.experts, found.ranks, found.weights, found.counts, output, rows, top_k,
+            *sizes, pad(top_k), BLOCK_HIDDEN, routing.on_input, down_split,
+        )  # fmt: skip
     return output

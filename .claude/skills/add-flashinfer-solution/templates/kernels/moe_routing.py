@@ -22,7 +22,8 @@ def largest(values, taken, BLOCK: tl.constexpr):
 def choose(
     logits, bias, experts, weights, factor, first, local, logits_row,
     EXPERTS: tl.constexpr, TOP_K: tl.constexpr, N_GROUP: tl.constexpr, TOPK_GROUP: tl.constexpr,
-    ROUTING: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_GROUP: tl.constexpr,
+    ROUTING: tl.constexpr, BIASED: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_GROUP: tl.constexpr,
 ):  # fmt: skip
     """Experts at hand (numbered from 0; -1: elsewhere) and weights of one token."""
     token = tl.program_id(0).to(tl.int64)
@@ -30,10 +31,12 @@ def choose(
     real = place < EXPERTS
     score = tl.load(logits + token * logits_row + place, mask=real, other=0.0).to(tl.float32)
     taken = tl.where(real, 0, 1)
-    rank = score
     if ROUTING == "ds":
         score = 1.0 / (1.0 + tl.exp(-score))
+    rank = score
+    if BIASED:
         rank = score + tl.load(bias + place, mask=real, other=0.0).to(tl.float32)
+    if ROUTING == "ds":
         if N_GROUP > 1:
             size: tl.constexpr = EXPERTS // N_GROUP
             group = tl.arange(0, BLOCK_GROUP)
@@ -52,6 +55,8 @@ def choose(
                 gone = tl.where(group == best, 1, gone)
                 kept = tl.where(place // size == best, 1, kept)
             taken = tl.where(kept == 1, taken, 1)
+    else:  # the bias is one of the logits
+        score = rank
     chosen = tl.full([BLOCK_K], -1, tl.int32)
     values = tl.zeros([BLOCK_K], tl.float32)
     for n in tl.static_range(TOP_K):
