@@ -35,10 +35,10 @@ TUNED = [
         "up_to": None,
         "BLOCK_HEADS": 16,
         "BLOCK_TOKENS": 64,
-        "PROGRAMS_PER_SM": 1,
-        "CHUNK": 128,
+        "PROGRAMS_PER_SM": 2,
+        "CHUNK": 64,
         "num_warps": 4,
-        "num_stages": 5,
+        "num_stages": 3,
     },
 ]
 # tuned: end

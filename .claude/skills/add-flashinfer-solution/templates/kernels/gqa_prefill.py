@@ -16,12 +16,16 @@ last keys of a request, which no block fills, never do: what follows them belong
 
 import functools
 import math
-import types
 
 import torch
 import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
+
+try:  # now: whoever loads a solution may have taken its package off sys.path by the first call
+    from . import gqa_prefill_sm90 as hopper
+except ImportError:  # this Triton has no Gluon that knows Hopper
+    hopper = None
 
 LOG2_E = 1.0 / math.log(2.0)
 TMA_ALIGNMENT = 16  # bytes: a descriptor's base and strides
@@ -246,16 +250,6 @@ def factor_of(q: torch.Tensor) -> tl.dtype:
     return getattr(tl, str(q.dtype).removeprefix("torch.")) if q.is_cuda else tl.float32
 
 
-@functools.cache
-def hopper() -> types.ModuleType | None:
-    """The kernel for Hopper; None where this Triton has no Gluon that knows it."""
-    try:
-        from . import gqa_prefill_sm90
-    except ImportError:
-        return None
-    return gqa_prefill_sm90
-
-
 def gqa_prefill(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -302,7 +296,7 @@ def gqa_prefill(
     last_page_len = kv_indptr if last_page_len is None else last_page_len  # not read
     scale, block_requests = float(sm_scale) * LOG2_E, 32 if requests <= 32 else 256
     tables = (qo_indptr, kv_indptr, kv_indices, last_page_len, output, lse)
-    special = hopper() if SPECIALIZED else None
+    special = hopper if SPECIALIZED else None
     with torch.cuda.device_of(q):  # Triton launches on the current device
         if special is not None and special.serves(q, k, BLOCK_TOKENS):
             blocks = tokens * group // special.BLOCK_ROWS + requests

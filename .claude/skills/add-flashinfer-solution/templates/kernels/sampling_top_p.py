@@ -22,7 +22,7 @@ from .scratch import workspace
 from .seeds import fresh_seed
 
 CHUNK = 2048
-PROPOSALS = 16  # at most
+PROPOSALS = 32  # at most
 SOME = tl.constexpr(4)  # proposals that are held against a chunk at once
 MISSES = tl.constexpr(1000.0)
 STREAM = tl.constexpr(1 << 10)  # numbers of a row's own: proposals, then one a further try
