@@ -100,7 +100,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gdn": [{}, {"BLOCK_V": 8}],
     "mtp": [{}, {"BLOCK_V": 8}],
     "mamba": [{}, {"BLOCK_DIM": 8}],
-    "moe": [{}, {"BLOCK_ROWS": 64, "BLOCK_COLUMNS": 128}, {"PROGRAMS_PER_SM": 256}],
+    "moe": [{}, {"PROGRAMS_PER_SM": 256}, {"BLOCK_ROWS": 64, "BLOCK_COLUMNS": 128}],
     "indexer": [{}, {"BLOCK": 256}, {"BLOCK": 128, "PROGRAMS_PER_SM": 1}],
     "rope": [{}, {"BLOCK_HEADS": 2}, {"BLOCK_HEADS": 16}],
     "prefill": [

@@ -15,7 +15,7 @@ from .moe_routing import block_of
 from .moe_up_gate import STORED
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["all_rows"])
 def down(
     middle, w, w_scale, counts, result, all_rows,
     LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, HIDDEN: tl.constexpr, WIDTH: tl.constexpr,
@@ -55,7 +55,7 @@ def down(
         tl.store(out, total.to(result.dtype.element_ty), mask=real[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["all_rows"])
 def combine(
     result, experts, ranks, weights, counts, output, all_rows,
     TOP_K: tl.constexpr, LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, HIDDEN: tl.constexpr,

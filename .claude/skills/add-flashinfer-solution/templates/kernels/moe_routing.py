@@ -18,7 +18,7 @@ def largest(values, taken, BLOCK: tl.constexpr):
     return tl.min(tl.where((values == highest) & (taken == 0), place, BLOCK - 1), axis=0), highest
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first", "local"])
 def choose(
     logits, bias, experts, weights, factor, first, local, logits_row,
     EXPERTS: tl.constexpr, TOP_K: tl.constexpr, N_GROUP: tl.constexpr, TOPK_GROUP: tl.constexpr,

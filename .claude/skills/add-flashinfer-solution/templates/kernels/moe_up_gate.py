@@ -29,7 +29,7 @@ def stored(up, gate):
     return tl.where(value < -FLOAT16_MAX, -FLOAT16_MAX, value)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def few_rows(
     x, x_scale, w, up_scale, gate_scale, weights, members, counts, middle, parts, arrived, tokens,
     TOP_K: tl.constexpr, LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, HIDDEN: tl.constexpr,
@@ -102,7 +102,7 @@ def few_rows(
             tl.store(middle + out, stored(up, gate).to(middle.dtype.element_ty), mask=real[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def many_rows(
     x, x_scale, w, up_scale, gate_scale, weights, members, counts, middle, tokens,
     TOP_K: tl.constexpr, LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, HIDDEN: tl.constexpr,
