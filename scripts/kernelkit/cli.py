@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from kernelkit.errors import EXIT_OK, KernelkitError
+from kernelkit.errors import EXIT_MISSING, EXIT_OK, KernelkitError
 
 T = TypeVar("T")
 
@@ -137,8 +137,8 @@ def run(
 def guarded(body: Callable[[], int]) -> int:
     """The exit code of `body`; a KernelkitError becomes one line and its exit code.
 
-    A reader of stdout that went away (`| head`) is no failure; a full disk, a full stdout and a
-    folder that cannot be written are one each, in one line.
+    A reader of stdout that went away (`| head`) is no failure; a full disk, a full stdout, a
+    folder that cannot be written and an absent package are one each, in one line.
     """
     try:
         try:
@@ -153,6 +153,12 @@ def guarded(body: Callable[[], int]) -> int:
         return 130
     except BrokenPipeError:
         return EXIT_OK
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] == __package__:
+            raise  # a fault of the pack
+        say(f"error: a package is not installed; received: {error.name}; next: "
+            "python scripts/setup_env.py cpu, then that environment")  # fmt: skip
+        return EXIT_MISSING
     except OSError as error:
         if error.errno not in _OF_A_PLACE:
             raise

@@ -95,6 +95,7 @@ def test_a_wrong_solution_gives_exit_code_1(prepared: Path, tmp_path: Path) -> N
     [
         (("--device", "tpu"), 2, "no such device"),
         (("--solutions", "absent"), 2, "no such solution"),
+        (("--solutions", "absent"), 2, "allowed: "),
         (("--definitions", "absent"), 2, "no such definition"),
         (("--op-types", "absent"), 2, "no such op type"),
         (("--op-types", "gemm"), 4, "no workload with a solution"),

@@ -121,4 +121,15 @@ def test_parameters_in_force_that_fail(
 def test_a_main_without_tables(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     Path(command[0], "main.py").write_text("def run(A, B):\n    return A\n", encoding="utf-8")
     assert tune_solution.main([*command, "--axes", "M=2"]) == 1
-    assert "nothing to tune" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "nothing to tune" in said and "--template fast_kernel" in said
+
+
+def test_an_absent_package_is_no_verdict_on_the_parameters(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = Path(command[0], "main.py")
+    main.write_text(MAIN.replace("import torch", "import kk_absent, torch"), encoding="utf-8")
+    assert tune_solution.main([*command, "--axes", "M=2"]) == 3
+    assert "kk_absent" in capsys.readouterr().err
+    assert not (tmp_path / "log.jsonl").exists()

@@ -33,6 +33,7 @@ PLACEHOLDERS = {
     "<file>": "out/x.html",
     "<author>": "someone",
     "<solution>": "my_kernel",
+    "<other>": "torch_rmsnorm_h4096",
     "<url>": "https://example.org/x.git",
 }
 # Foreign programs that a document may call, and why.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import json
 import os
 import subprocess
@@ -103,6 +104,24 @@ def test_other_errors_of_the_system_are_not_hidden() -> None:
         raise FileNotFoundError(errno.ENOENT, "a bug", "x")
 
     with pytest.raises(FileNotFoundError):
+        cli.run(cli.parser("x"), body, [])
+
+
+@pytest.mark.parametrize("name", ["kk_absent", "kk_absent.inner"])
+def test_an_absent_package_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def body(args: argparse.Namespace) -> None:
+        importlib.import_module(name)
+
+    assert cli.run(cli.parser("x"), body, []) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "kk_absent" in line and "setup_env.py" in line
+
+
+def test_an_absent_module_of_the_pack_is_not_hidden() -> None:
+    def body(args: argparse.Namespace) -> None:
+        importlib.import_module("kernelkit.absent")
+
+    with pytest.raises(ModuleNotFoundError):
         cli.run(cli.parser("x"), body, [])
 
 

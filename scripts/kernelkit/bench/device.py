@@ -35,7 +35,10 @@ def choose(asked: str | None) -> list[str]:
     number = int(asked.partition(":")[2] or 0)
     if number >= count:
         raise MissingDependencyError(
-            "no such CUDA device", received=asked, allowed=f"cpu; {count} GPUs are here"
+            "no such CUDA device",
+            received=asked,
+            allowed=f"cpu; {count} GPUs are here",
+            next_step="python scripts/doctor.py shows what this machine can do",
         )
     return [f"cuda:{n}" for n in range(count)] if asked == "all" else [f"cuda:{number}"]
 

@@ -15,6 +15,8 @@ from kernelkit.dataset.workload import Workload
 from kernelkit.errors import NothingSelectedError, UsageError
 from kernelkit.ops import OP_TYPES
 
+MOST_NAMES = 8
+
 
 @dataclass(frozen=True)
 class Task:
@@ -168,7 +170,11 @@ def _solutions(
         else:
             found.setdefault(solution.definition, []).append(solution)
     if missing := set(filters.solutions or []) - known:
-        raise UsageError("no such solution in the dataset", received=", ".join(sorted(missing)))
+        raise UsageError(
+            "no such solution in the dataset",
+            received=", ".join(sorted(missing)),
+            allowed=", ".join(sorted(known)[:MOST_NAMES]) or "none: pack one first",
+        )
     if filters.baseline is not None and filters.baseline not in known:
         traced = (each.value.solution for each in done_in.load_traces() if each.value)
         if filters.baseline not in traced:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernelkit import cli
 from kernelkit.dataset.atomic import append_lines
-from kernelkit.errors import FormatError
+from kernelkit.errors import FormatError, MissingDependencyError
 from kernelkit.solutions.tuning import building, subject, table
 from kernelkit.solutions.tuning.table import Parameters
 
@@ -74,7 +74,8 @@ class Search:
         self.root = tempfile.TemporaryDirectory(prefix="kernelkit-tune-")
 
     def run(self) -> list[Found]:
-        """Search. Raises FormatError where the parameters in force fail."""
+        """Search. Raises FormatError where the parameters in force fail, MissingDependencyError
+        where the solution imports what is not here."""
         try:
             self._round([[found.start] for found in self.found], first=True)
             for number in range(self.plan.rounds):
@@ -147,7 +148,7 @@ class Search:
 
         name = _name(row)
         if self.errors.get(name):
-            return {"status": "failed", "message": self.errors[name]}
+            return _failed(self.errors[name])
         definition = self.subject.definition
         try:
             if name not in self.runs:
@@ -159,9 +160,9 @@ class Search:
                                   "flusher": clock.Waiting(self.plan.device)}  # fmt: skip
             inputs, flusher = self.workloads["inputs"], self.workloads["flusher"]
             if message := trial.fault(definition, self.runs[name], inputs, self.workloads["want"]):
-                return {"status": "failed", "message": message}
+                return _failed(message)
         except Exception as error:
-            return {"status": "failed", "message": f"{type(error).__name__}: {error}"[:500]}
+            return _failed(f"{type(error).__name__}: {error}"[:500])
 
         def call() -> object:
             return self.runs[name](*inputs.values())
@@ -202,6 +203,18 @@ class Search:
     def _line(self) -> str:
         return ", ".join(f"{f.axes[self.subject.tables.size]}: {f.best_ms:.4g} ms"
                          for f in self.found)  # fmt: skip
+
+
+def _failed(message: str) -> dict[str, Any]:
+    """A variant that failed. Raises MissingDependencyError where a package is absent: that says
+    nothing of the parameters, and must not stand in the log when the package has come."""
+    if message.startswith(ModuleNotFoundError.__name__):
+        raise MissingDependencyError(
+            "the solution imports what is not here",
+            received=message,
+            next_step="install it, then run the same command again",
+        )
+    return {"status": "failed", "message": message}
 
 
 def _name(row: Parameters) -> str:

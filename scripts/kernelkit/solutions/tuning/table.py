@@ -45,7 +45,7 @@ def read(text: str, name: str = "main.py") -> Tables:
         raise FormatError(
             f"{name}: nothing to tune",
             allowed="TUNING = {'size': ..., 'parameters': ...}, and TUNED between its markers",
-            next_step="see a fast_* template",
+            next_step="start from new_solution.py --template fast_kernel, or declare both",
         )
     space = tuning.get("parameters", {})
     for row in rows:
