@@ -72,7 +72,8 @@ def _run(args: argparse.Namespace) -> int:
     if not derivation.variants:
         raise NothingSelectedError(
             "no definition follows from this model",
-            received=f"op types {', '.join(request.op_types)}; {'; '.join(derivation.skipped)}",
+            received="; ".join([f"op types {', '.join(request.op_types)}", *derivation.skipped]),
+            next_step="name other --op-types, or leave the option out",
         )
     dataset = Dataset.prepare(args.dataset, create=args.create, dry_run=args.dry_run)
     outcomes = list(place(dataset, derivation.variants, refresh=not args.skip_existing))

@@ -75,16 +75,18 @@ def _progress(paths: list[Path]) -> Iterable[Path]:
 def _smoke(dataset: Dataset, report: Report, seconds: float) -> None:
     from importlib.util import find_spec
 
-    from kernelkit.bench.smoke import smoke
+    from kernelkit.bench.smoke import NOT_RUN, smoke
 
     if find_spec("torch") is None:
         raise MissingDependencyError(
             "--smoke runs references and needs torch", next_step="pip install torch"
         )
     runs = smoke(report.definitions.values(), seconds)
+    ran = 0
     for definition, problems in cli.progress(runs, what="smoke", total=len(report.definitions)):
         report.add(dataset, report.paths[definition.name], problems)
-    report.counts["references run"] = len(report.definitions)
+        ran += NOT_RUN not in {code for code, *_ in problems}
+    report.counts["references run"] = ran
 
 
 def _document(report: Report) -> dict[str, object]:

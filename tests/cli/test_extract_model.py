@@ -63,8 +63,13 @@ def test_summary_names_values_and_sources(path: Path) -> None:
     assert lines[0] == f"{path.stem}: {spec.architecture}"
     assert f"hidden size {spec.hidden_size} {spec.sources['hidden_size']}" in lines
     assert f"vocabulary {spec.vocab_size} {spec.sources['vocab_size']}" in lines
+    pattern = spec.sources["layers"]
     for kind, count in spec.counts().items():
-        assert f"{kind} {count}" in lines
+        assert f"{kind} {count} {pattern}".strip() in lines
+        pattern = ""
+    gate = spec.attention is not None and spec.attention.output_gate
+    assert any(line.startswith("output gate yes ") for line in lines) == gate
+    assert any(line.startswith("rope theta ") for line in lines) == (spec.rope is not None)
     heads = {"attention": "query heads", "mla": "MLA heads", "gdn": "GDN heads",
              "mamba": "Mamba heads", "moe": "experts", "quantization": "quantization"}  # fmt: skip
     for part, words in heads.items():
@@ -77,6 +82,8 @@ def test_terminal_text(tmp_path: Path) -> None:
     done = _run(tmp_path, "--config", CONFIGS / "deepseek-ai__DeepSeek-V3.2-Exp.json", "--dry-run")
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     for line in (
+        "mla/dense 3 mixers: class default: DeepseekV32Config; "
+        "MLPs: first_k_dense_replace, moe_layer_freq",
         "mla/moe 58",
         "MLA ranks q 1536, kv 512 kv_lora_rank",
         "DSA indexer 64 heads of 128, top 2048 index_topk",

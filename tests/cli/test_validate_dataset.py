@@ -87,6 +87,16 @@ def test_smoke(norms: Dataset) -> None:
     assert [finding["code"] for finding in document["findings"]] == ["R14"]
 
 
+def test_a_reference_that_is_too_large_is_not_counted_as_run(dataset: Dataset) -> None:
+    pytest.importorskip("torch")
+    for size in (64, 60_000):  # a weight of 8 KiB, and one of 6.7 GiB
+        dataset.write_definition(family("gemm").definition(size, size))
+    done = run("--dataset", dataset.root, "--smoke", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == 0 and document["summary"]["references run"] == 1
+    assert [finding["code"] for finding in document["findings"]] == ["R16"]
+
+
 def test_a_large_dataset_is_checked_in_seconds_without_torch(dataset: Dataset) -> None:
     for size in range(1, 161):
         definition = family("gemm").definition(size, 64)

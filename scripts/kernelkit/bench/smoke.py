@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Problem = tuple[str, str, str, str]  # code, field, message, fix: as the validator's
 
 SECONDS = 60.0
+NOT_RUN = "R16"  # a warning: too large, or no inputs known for it
 MOST_BYTES = 2 << 30  # inputs and outputs of one definition
 START_SECONDS = 60.0  # importing torch on a busy machine
 READY = "ready\n"
@@ -140,14 +141,14 @@ def run_once(definition: Definition) -> list[Problem]:
         if base.all_bytes(definition, axes) > MOST_BYTES:
             size = base.all_bytes(definition, axes) / 2**30
             text = f"even tiny inputs take {size:.1f} GiB"
-            return [("R16", "reference", text, "test it with smaller constants")]
+            return [(NOT_RUN, "reference", text, "test it with smaller constants")]
         if known:
             inputs = family(definition.op_type).make_inputs(definition, axes, seed=0)
         else:
             inputs = trial.inputs_of(definition, axes)
     except (KernelkitError, KeyError) as error:
         text = f"no inputs could be made: {error}"
-        return [("R16", "reference", text, "use the family's axes and names")]
+        return [(NOT_RUN, "reference", text, "use the family's axes and names")]
     try:
         return _run(definition, axes, inputs)
     except Exception as error:
@@ -155,7 +156,7 @@ def run_once(definition: Definition) -> list[Problem]:
         text = f"{type(error).__name__}: {error} (line {where.lineno})"
         if known:
             return [("R14", "reference", text, "make it run on small CPU inputs")]
-        return [("R16", "reference", f"unknown op type, and {text}", "run it by hand")]
+        return [(NOT_RUN, "reference", f"unknown op type, and {text}", "run it by hand")]
 
 
 def _run(definition: Definition, axes: dict[str, int], inputs: Inputs) -> list[Problem]:

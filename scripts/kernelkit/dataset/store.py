@@ -53,7 +53,8 @@ class Dataset:
             raise UsageError(
                 "no such dataset folder",
                 received=root,
-                next_step="clone flashinfer-trace, or make a new one with --create",
+                next_step="python scripts/clone_repos.py --repos flashinfer-trace, "
+                "or a new one: python scripts/derive_definitions.py --dataset DIR --create",
             )
         if not any((root / folder).is_dir() for folder in FOLDERS[:4]):
             raise UsageError(

@@ -23,8 +23,10 @@ def summary(spec: ModelSpec, title: str) -> str:
 
 def _rows(spec: ModelSpec) -> Iterator[Row]:
     yield "layers", str(spec.num_layers), spec.sources["num_layers"]
+    pattern = spec.sources.get("layers", "")  # of all kinds: said once, at the first
     for kind, count in spec.counts().items():
-        yield f"  {kind}", str(count), ""
+        yield f"  {kind}", str(count), pattern
+        pattern = ""
     yield _row(spec, "hidden size", spec.hidden_size, "hidden_size")
     if spec.intermediate_size is not None:
         gate = "gated " if spec.mlp_gated else ""
@@ -58,12 +60,15 @@ def _attention(spec: ModelSpec) -> Iterator[Row]:
         yield _row(spec, "q.k scale", f"{heads.sm_scale:.6g}", "attention.sm_scale")
         if heads.qk_norm:
             yield _row(spec, "q/k norm", heads.qk_norm, "attention.qk_norm")
+        if heads.output_gate:
+            yield _row(spec, "output gate", "yes", "attention.output_gate")
         if heads.sliding_window:
             yield _row(spec, "window", heads.sliding_window, "attention.sliding_window")
     if spec.rope is not None:
         style = "halves" if spec.rope.is_neox else "pairs"
         value = f"{spec.rope.kind}, {spec.rope.rotary_dim} of {spec.rope.head_dim}, {style}"
-        yield _row(spec, "rope", value, "rope.theta")
+        yield _row(spec, "rope", value, "rope.kind")
+        yield _row(spec, "rope theta", f"{spec.rope.theta:g}", "rope.theta")
 
 
 def _latent(spec: ModelSpec) -> Iterator[Row]:

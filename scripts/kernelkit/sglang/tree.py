@@ -41,7 +41,11 @@ def locate(path: Path | None = None) -> SglangTree:
         return _installed()
     path = Path(path)
     if not path.is_dir():
-        raise UsageError("no such folder of SGLang sources", received=path)
+        raise UsageError(
+            "no such folder of SGLang sources",
+            received=path,
+            next_step="python scripts/clone_repos.py --repos sglang, which makes tmp/sglang",
+        )
     for root in (path / "python" / "sglang", path / "sglang", path, path.parent):
         if (root / "srt" / "models").is_dir() and (root is not path.parent or path.name == "srt"):
             return SglangTree(root, _version(root))

@@ -19,7 +19,7 @@ def add_mapping_options(parser: argparse.ArgumentParser) -> None:
                         help="tensor-parallel sizes (default: the cookbook's; else 1,2,4,8 with "
                         "--dataset, 1 without)")
     parser.add_argument("--ep-list", type=cli.positive_ints, metavar="1,8",
-                        help="expert-parallel sizes (default: as --tp-list)")
+                        help="expert-parallel sizes (default: 1 beside --tp-list, else as there)")
     parser.add_argument("--page-sizes", type=cli.positive_ints, default=[1, 64], metavar="1,64",
                         help="KV-cache page sizes (default: 1,64)")
     parser.add_argument("--cookbook", type=Path, metavar="DIR",

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -240,6 +241,14 @@ def test_interpreters(tmp_path: Path) -> None:
     for wrong in (sys.executable, str(tmp_path / "none")):
         with pytest.raises(UsageError, match="none that has a lock"):
             interpreters.choose([other], wrong)
+
+
+def test_an_interpreter_below_a_folder_with_a_space(tmp_path: Path) -> None:
+    folder = tmp_path / "my pack"
+    venv.create(folder, symlinks=True, with_pip=False)
+    program = str(folder / "bin" / "python")
+    ours = wheels.lock(tmp_path, PYTHON, "alpha==1.0")
+    assert interpreters.choose([ours], program) == (ours, program)
 
 
 def test_the_locks_of_the_pack() -> None:

@@ -29,8 +29,9 @@ def test_the_same_tree_from_every_folder(made_up: SglangTree, tmp_path: Path) ->
 def test_no_tree_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="no such folder|holds no SGLang sources"):
+    with pytest.raises(UsageError, match="no such folder|holds no SGLang sources") as caught:
         locate(tmp_path / name)
+    assert caught.value.next_step
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def version_of(program: str) -> tuple[str, str] | None:
         answer = run([program, "-c", _ASK], _SECONDS)
     except OSError:
         return None
-    lines = answer.out.split()
+    lines = answer.out.splitlines()  # a path may hold spaces
     return (lines[0], lines[1]) if answer.code == 0 and len(lines) == 2 else None
 
 
