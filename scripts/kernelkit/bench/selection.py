@@ -14,6 +14,7 @@ from kernelkit.dataset.trace import Trace
 from kernelkit.dataset.workload import Workload
 from kernelkit.errors import NothingSelectedError, UsageError
 from kernelkit.ops import OP_TYPES
+from kernelkit.places import command
 
 MOST_NAMES = 8
 
@@ -98,8 +99,20 @@ def plan(dataset: Dataset, filters: Filters, done_in: Dataset | None = None) -> 
         raise NothingSelectedError(
             "no workload with a solution",
             received="; ".join([*made.refused, *made.notes][:5]) or "an empty dataset",
+            next_step=_cure(made),
         )
     return made
+
+
+def _cure(made: Plan) -> str | None:
+    """What brings that of which there is none."""
+    if made.refused or not made.notes:
+        return None
+    if all(note.endswith(": no workload") for note in made.notes):
+        return f"{command('collect_workloads.py')} brings workloads"
+    if all(note.endswith(": no solution") for note in made.notes):
+        return f"{command('make_baselines.py')} writes baselines, new_solution.py your own"
+    return None
 
 
 def _workloads(

@@ -7,11 +7,14 @@ from collections import Counter
 
 from kernelkit.errors import EXIT_MISSING
 from kernelkit.inventory.manifest import Kernel
+from kernelkit.onboarding import gpus
 from kernelkit.onboarding.definitions_of import is_usable
 from kernelkit.onboarding.inventory_phase import kernels_of
 from kernelkit.onboarding.run import Result, Run, set_entry
 from kernelkit.publish import outcome as outcomes
 from kernelkit.publish.session import submit
+
+SKIPPED = "--skip-workload"  # asked for, now or by an earlier run: no answer of phase 3
 
 
 def work(run: Run, result: Result) -> None:
@@ -54,13 +57,16 @@ def _explain(run: Run, result: Result, unsent: dict[str, str]) -> None:
     known = {}
     for kernel in run.kernels():
         why = (kernel.skipped or {}).get("3")
-        if kernel.definition_name in unsent and why and not run.args.skip_workload:
+        if kernel.definition_name in unsent and why and why != SKIPPED:
             known[kernel.definition_name] = f"{unsent.pop(kernel.definition_name)}: {why}"
     for name, text in unsent.items():
         result.fail(f"{name}: {text} (--allow-incomplete submits)")
     if not known:
         return
     result.tell(f"{len(known)} not submitted, each with its reason in the manifest")
+    if waiting := sum(gpus.NONE_HERE in text for text in known.values()):
+        result.fail(f"{waiting} not submitted: {gpus.NONE_HERE}; next: phase 3 where there is "
+                    "one, or with --dump DIR; or --allow-incomplete", EXIT_MISSING)  # fmt: skip
 
     def change(kernel: Kernel) -> None:
         if kernel.definition_name in known:

@@ -38,7 +38,8 @@ def document(found: Onboarding) -> dict[str, Any]:
 def as_text(found: Onboarding) -> str:
     """Phases, the table of kernels, and why each skipped one was."""
     held = found.run.manifest
-    lines = [f"{held.model_slug}: {len(held.kernels)} kernels, manifest {found.run.path}", ""]
+    count = "" if found.run.dry else f"{len(held.kernels)} kernels, "
+    lines = [f"{held.model_slug}: {count}manifest {found.run.path}", ""]
     for number, result in found.results.items():
         lines.append(
             f"phase {number} {NAMES[number]}: {'planned' if found.run.dry else result.status}"

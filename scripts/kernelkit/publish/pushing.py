@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 
 from kernelkit.errors import ConflictError, KernelkitError, MissingDependencyError
 from kernelkit.publish.repository import Repository, without_password
@@ -53,11 +54,12 @@ def push(
 def push_error(repository: Repository, branch: str, error: GitError) -> KernelkitError:
     """One sentence for what git said; the branch stays ready in every case."""
     said = without_password(str(error.received))
-    by_hand = f"git -C {repository.root} push {repository.remote} {branch}"
+    git = f"git -C {quote(str(repository.root))}"
+    by_hand = f"{git} push {repository.remote} {branch}"
     if _BEHIND.search(said):
         return ConflictError(
             f"the remote's {branch} has commits that this one lacks", received=said,
-            next_step=f"git -C {repository.root} fetch {repository.remote} {branch}, look at them; "
+            next_step=f"{git} fetch {repository.remote} {branch}, look at them; "
             "or choose another --branch-prefix",
         )  # fmt: skip
     if _LOGIN.search(said):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 from kernelkit.errors import ConflictError, UsageError
 from kernelkit.sources.git import Git, GitError
@@ -95,7 +96,7 @@ class Repository:
                 return Base(name, sha)
         raise UsageError(
             f"{self.root} knows no main branch of {self.remote}",
-            next_step=f"git -C {self.root} fetch {self.remote}",
+            next_step=f"git -C {quote(str(self.root))} fetch {self.remote}",
         )
 
     def fetch(self) -> None:
@@ -147,5 +148,5 @@ class Repository:
             if line == f"branch refs/heads/{branch}":
                 raise ConflictError(
                     "the branch is checked out", received=f"{branch} in {folder}",
-                    next_step=f"git -C {folder} switch --detach, or another --branch-prefix",
+                    next_step=f"git -C {quote(folder)} switch --detach, or another --branch-prefix",
                 )  # fmt: skip

@@ -59,7 +59,14 @@ def request_of(args: argparse.Namespace, git: Git) -> Request:
         args.bench_repo, git, args.remote, what="the bench repository", option="--bench-repo"
     )
     names, skipped = _select(args, dataset, manifest)
+    args = argparse.Namespace(**{**vars(args), "config": args.config or _config_of(manifest)})
     return Request(args, dataset, repository, bench or None, manifest, names, skipped)
+
+
+def _config_of(manifest: Manifest | None) -> Path | None:
+    """The model's config where the manifest's run read one that is still there."""
+    path = Path(manifest.config) if manifest and manifest.config else None
+    return path if path is not None and path.is_file() else None
 
 
 def _select(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from kernelkit.errors import ConflictError, UsageError
 from kernelkit.sources import checkout as state
@@ -96,7 +97,7 @@ def plan(git: Git, here: Checkout, wanted: Wanted, sha: str) -> Move:
     if here.operation:
         raise ConflictError(
             f"a {here.operation} is under way in {here.path}",
-            next_step=f"end it: git -C {here.path} {here.operation} --abort",
+            next_step=f"end it: git -C {quote(str(here.path))} {here.operation} --abort",
         )
     tip = None
     if wanted.branch:
@@ -175,7 +176,9 @@ def _reset(git: Git, step: Move, changes: list[str], outcome: Outcome) -> None:
     outcome.lost += [f"untracked: {name}" for name in in_the_way]
     if outcome.lost:
         ref = backup(git, here, step.tip if own else here.head, [*changes, *in_the_way])
-        outcome.notes.append(f"what was thrown away is kept: git -C {here.path} show {ref}")
+        outcome.notes.append(
+            f"what was thrown away is kept: git -C {quote(str(here.path))} show {ref}"
+        )
     keep_detached(git, here)
     with announced(here, step.sha):
         place(git, here.path, step.wanted.branch, step.sha, force=True)

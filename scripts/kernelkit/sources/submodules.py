@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from shlex import quote
 
 from kernelkit.sources import checkout as state
 from kernelkit.sources.catalogue import is_local
@@ -67,7 +68,7 @@ def _keep_changes(git: Git, here: Checkout, name: str, outcome: Outcome) -> None
         return
     ref = backup(git, here, here.head, changes)
     outcome.lost += [f"modified: {name}/{change}" for change in changes]
-    outcome.notes.append(f"what was thrown away is kept: git -C {here.path} show {ref}")
+    outcome.notes.append(f"what was thrown away is kept: git -C {quote(str(here.path))} show {ref}")
 
 
 def remove_unfinished(git: Git, here: Checkout) -> None:

@@ -69,6 +69,19 @@ def test_everything(filled: Dataset) -> None:
     assert made.notes == ["rmsnorm_h128: no workload"]
 
 
+def test_what_brings_a_workload_or_a_solution_is_told(dataset: Dataset) -> None:
+    dataset.write_definition(DEFINITION)
+    with pytest.raises(NothingSelectedError, match=r"collect_workloads\.py"):
+        plan(dataset, Filters())
+    dataset.write_workloads(DEFINITION, [_workload("u1")])
+    with pytest.raises(NothingSelectedError, match=r"make_baselines\.py"):
+        plan(dataset, Filters())
+    dataset.write_solution(_solution("a", target_hardware=["cuda"]), DEFINITION)
+    with pytest.raises(NothingSelectedError, match="target hardware") as refused:
+        plan(dataset, Filters(device="cpu"))
+    assert refused.value.next_step is None  # the solution is there; the device is another
+
+
 def test_filters(filled: Dataset) -> None:
     made = plan(filled, Filters(solutions=["b"], workloads=2, op_types=["rmsnorm"]))
     assert [(t.workload.uuid, [s.name for s in t.solutions]) for t in made.tasks] == [

@@ -70,6 +70,7 @@ def test_a_dry_run_writes_nothing(onboard: Any, place: Place) -> None:
     assert onboard("--dry-run") == 0
     assert sorted(path for path in place.root.rglob("*") if ".git" not in path.parts) == before
     assert any("definitions: " in line for line in place.document["phases"]["2"]["told"])
+    assert "0 kernels" not in place.printed  # those of the manifest, which is not written
 
 
 def test_phases_by_hand_work_on_the_same_manifest(onboard: Any, place: Place) -> None:

@@ -95,6 +95,18 @@ def test_without_network_nothing_is_missing_that_is_here(onboard: Any, place: Pl
     assert git("branch", "--list", "onboard/*", at=place.dataset)
 
 
+@pytest.mark.parametrize(("before", "code"), [([], 3), (["--skip-workload"], 1)])
+def test_a_submission_that_waits_for_a_gpu_is_not_called_done(
+    onboard: Any, place: Place, monkeypatch: pytest.MonkeyPatch, before: list[str], code: int
+) -> None:
+    monkeypatch.setattr(gpus, "has_gpu", lambda: False)
+    onboard("--phases", "0,1,2,3", *before)
+    assert onboard("--phases", "4", "--submit") == code, place.said
+    problem = place.document["phases"]["4"]["problems"][0]
+    assert "not submitted" in problem and "--allow-incomplete" in problem
+    assert git("branch", "--list", "onboard/*", at=place.root / "hosted.git") == ""
+
+
 def test_without_network_a_submission_says_so_and_ends_with_3(
     onboard: Any, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,9 @@ from publish_staging import (
 import submit_prs
 from kernelkit.dataset.store import Dataset
 from kernelkit.dataset.validate.run import validate
+from kernelkit.errors import UsageError
+from kernelkit.publish.repository import Repository
+from kernelkit.sources.git import Git
 
 
 def _show(desk: Desk, path: str) -> str:
@@ -167,6 +170,32 @@ def test_a_model_new_to_the_document_needs_its_config(
     text = git("show", f"{BRANCH}:{DOCUMENT}", at=desk.bench)
     assert f"| `{DECODE}` | gqa_paged | ✅ |" in text
     assert changed_on(desk.bench) == [DOCUMENT]
+
+
+def test_the_config_is_the_one_that_the_manifest_names(
+    desk: Desk, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    empty = "# Coverage\n\n## Summary\n\n| Model | Architecture | Coverage |\n|---|---|:-:|\n"
+    desk.bench_upstream.commit({DOCUMENT: empty})
+    git("fetch", "--quiet", at=desk.bench)
+    manifest = staging.write_manifest(tmp_path / "run.json", DECODE)
+    held = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**held, "config": str(tmp_path / "gone.json")}))
+    assert prepared(desk, capsys, "--manifest", manifest)[0] == 1
+    manifest.write_text(json.dumps({**held, "config": str(CONFIG)}))
+    assert prepared(desk, capsys, "--manifest", manifest)[0] == 0
+    text = git("show", f"{BRANCH}:{DOCUMENT}", at=desk.bench)
+    assert f"| `{DECODE}` | gqa_paged | ✅ |" in text
+
+
+def test_a_cure_can_be_pasted_where_the_path_has_a_space(tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    git("init", "--quiet", at=folder)
+    git("remote", "add", "origin", tmp_path / "hosted.git", at=folder)
+    with pytest.raises(UsageError) as refused:
+        Repository.open(folder, Git(), "origin", what="it", option="--x").base  # noqa: B018
+    assert f"git -C '{folder}' fetch origin" in str(refused.value)
 
 
 def test_the_manifest_says_what_was_made(

@@ -124,6 +124,9 @@ def datasets(args: argparse.Namespace) -> tuple[Path, str]:
     folders = [v for v in args.dataset_arguments if v not in (RANDOM, SHAREGPT)
                and not Path(v).is_file()]  # fmt: skip
     sources = [v for v in args.dataset_arguments if v not in folders]
+    if absent := [v for v in folders if Path(v).suffix in (".json", ".jsonl")]:
+        raise UsageError("no such file of conversations", received=absent[0],
+                         allowed="random, or a file that is there")  # fmt: skip
     if len(folders) != 1 or len(sources) > 1:
         raise UsageError(
             "--dataset-dir names one folder, --dataset may name what is asked",

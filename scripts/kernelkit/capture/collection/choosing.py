@@ -41,6 +41,7 @@ class Choice:
     servings: list[Serving] = field(default_factory=list)
     apis: dict[str, list[str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    derived: dict[str, str] = field(default_factory=dict)  # not called; sizes of others' calls
     notes: list[str] = field(default_factory=list)
 
 
@@ -74,6 +75,24 @@ def wanted_apis(definitions: Sequence[Definition]) -> dict[str, list[str]]:
         if (api := fi_api_of(definition.tags)) is not None:
             apis.setdefault(api, []).append(definition.name)
     return apis
+
+
+def note_uncalled(choice: Choice, wanted: Sequence[Definition]) -> None:
+    """Say of each definition without an API whether it gets workloads all the same.
+
+    SGLang's GEMMs are cuBLAS calls: their M is the rows of the norms (`sanitize.gemms`).
+    """
+    shown = [name for serving in choice.servings for name in serving.definitions]
+    norms = {d.name for d in wanted if d.op_type == "rmsnorm" and "residual" in d.inputs}
+    for definition in wanted:
+        if fi_api_of(definition.tags) is not None:
+            continue
+        if definition.op_type != "gemm":
+            choice.absent[definition.name] = "no fi_api: tag says which call is its own"
+        elif norms.intersection(shown):
+            choice.derived[definition.name] = "M from the rows of the norms, not a call of its own"
+        else:
+            choice.absent[definition.name] = "no fused norm is recorded whose rows would be its M"
 
 
 def level10_patterns(apis: dict[str, list[str]]) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from kernelkit import places
 from kernelkit.dataset.store import Dataset
@@ -110,6 +111,6 @@ def lines(found: Evaluated, dataset: Path) -> list[str]:
     ]
     if found.without_baseline:
         names = ",".join(found.without_baseline)
-        told.append(f"next: python scripts/make_baselines.py --dataset {dataset} "
+        told.append(f"next: python scripts/make_baselines.py --dataset {quote(str(dataset))} "
                     f"--definitions {names}, then this again with --resume")  # fmt: skip
     return [*told, f"error: evaluation: {found.problem}"] if found.problem else told

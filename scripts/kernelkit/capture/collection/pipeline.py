@@ -15,6 +15,7 @@ from kernelkit.capture.collection import submission as submissions
 from kernelkit.capture.collection.budget import GIB, DiskBudget, estimate_bytes
 from kernelkit.capture.collection.choosing import Choice
 from kernelkit.capture.collection.phases import Phases
+from kernelkit.capture.collection.server import given_sizes
 from kernelkit.capture.sanitize import outcome as outcomes
 from kernelkit.capture.sanitize.outcome import Outcome
 from kernelkit.capture.sanitize.pipeline import Settings, chosen_definitions, sanitize
@@ -73,6 +74,7 @@ def prepare(run: Run) -> Recording:
         raise NothingSelectedError(
             "no FlashInfer API serves these definitions", received=[d.name for d in run.wanted][:5],
             allowed="definitions with an fi_api: tag",
+            next_step="GEMMs get theirs with the norms: --all, or --op-type gemm,rmsnorm",
         )  # fmt: skip
     name, config = args.model_name, args.config or checkpoint_config(args.model_path)
     if not (name or args.hf_repo_id or config):
@@ -91,8 +93,11 @@ def prepare(run: Run) -> Recording:
     sizes = None
     if args.tp or args.ep:
         sizes = [Parallelism(args.tp or 1, args.ep or 1)]
+    elif args.launch_command:
+        sizes = [Parallelism(*given_sizes(args.launch_command))]
     preferred = serving_sizes(None, model.repo_id) if sizes is None else []
     choice = choosing.choose(model, served, options, sizes, args.traffic, preferred)
+    choosing.note_uncalled(choice, run.wanted)
     about = {"model": model.slug, "model_path": args.model_path, "emulated": options.emulate}
     capture = _capture(args, model, choice)
     state = Phases.open(capture.work, _fingerprint(args), resume=args.resume)
@@ -139,6 +144,7 @@ def document(run: Run, recording: Recording) -> dict[str, Any]:
         "level10_include": recording.capture.patterns,
         "definitions": {s.plan.name: s.definitions for s in recording.choice.servings},
         "expected": sorted({n for s in recording.choice.servings for n in s.definitions}),
+        "derived": recording.choice.derived,
         "not_routed": recording.choice.absent,
         "notes": recording.choice.notes,
         "estimated_bytes": estimate,
@@ -151,6 +157,7 @@ def as_lines(found: Mapping[str, Any]) -> str:
     sizes = found["estimated_bytes"]
     return "\n".join([
         as_text(found),
+        *(f"derived     {name}: {why}" for name, why in found["derived"].items()),
         f"level10     FLASHINFER_DUMP_INCLUDE={found['level10_include']}",
         f"estimated   {sizes['recorder'] / 1e6:.1f} MB recorded (level 10 would write "
         f"{sizes['level10'] / 1e9:.1f} GB)",
@@ -216,6 +223,7 @@ def sanitise(run: Run, folder: Path) -> tuple[Outcome, dict[str, list[str]]]:
     found = sanitize(folder, run.dataset, run.wanted, Settings(
         most=args.max_new_workloads, per_axes=args.workloads_per_batch,
         replace=args.replace_first, dry_run=args.dry_run,
+        otherwise={"model": args.model_name} if args.model_name else {},
     ))  # fmt: skip
     after = _uuids(run)
     added = {name: [u for u in uuids if u not in before[name]] for name, uuids in after.items()}

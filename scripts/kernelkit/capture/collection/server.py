@@ -104,6 +104,24 @@ def given_launch(text: str) -> Launch:
     return Launch(tuple(words), "127.0.0.1" if listens == "0.0.0.0" else listens, port)
 
 
+def given_sizes(text: str) -> tuple[int, int]:
+    """The (TP, EP) that a command line of the user's starts its server with; 1 where it is silent.
+
+    Raises UsageError for what is no number.
+    """
+    words = shlex.split(text)
+    found = []
+    for names in (
+        ("--tp", "--tp-size", "--tensor-parallel-size"),
+        ("--ep", "--ep-size", "--expert-parallel-size"),
+    ):
+        said = next((value for name in names if (value := _option(words, name))), "1")
+        if not said.isdigit() or int(said) < 1:
+            raise UsageError(f"no number for {names[0]} in the launch command", received=said)
+        found.append(int(said))
+    return found[0], found[1]
+
+
 def _option(words: Sequence[str], name: str) -> str | None:
     for position, word in enumerate(words):
         if word == name and position + 1 < len(words):

@@ -34,6 +34,7 @@ class Settings:
     store: str = "structural"
     dry_run: bool = False
     known: Mapping[str, str] = field(default_factory=dict)
+    otherwise: Mapping[str, str] = field(default_factory=dict)
 
 
 def chosen_definitions(
@@ -67,7 +68,9 @@ def sanitize(
     unknown. Raises UsageError without the folder, NothingSelectedError where it holds no call.
     """
     if not dump.is_dir():
-        raise UsageError("no such dump folder", received=dump)
+        raise UsageError("no such dump folder", received=dump,
+                         next_step="record first, or name the folder that holds the "
+                         "recordings")  # fmt: skip
     everything = list(dataset.definitions().values())
     reading = Reading(Matcher(everything), settings.strict, settings.store)
     for item in _calls(dump, settings, progress):
@@ -84,7 +87,7 @@ def sanitize(
     names = {definition.name for definition in wanted}
     writer = Writer(
         dataset, settings.store, settings.strict, settings.known, settings.replace,
-        settings.dry_run,
+        settings.dry_run, settings.otherwise,
     )  # fmt: skip
     for definition in everything:
         candidates = reading.found.get(definition.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kernelkit.capture.sanitize.calls import Origin
@@ -41,7 +41,8 @@ class Written:
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes the workloads of a run; `known` overrides what the dumps say of their origin."""
+    """Writes the workloads of a run; `known` overrides what the dumps say of their origin,
+    `otherwise` says what they leave open."""
 
     dataset: Dataset
     store: str
@@ -49,6 +50,7 @@ class Writer:
     known: Mapping[str, str]
     replace: bool = False
     dry_run: bool = False
+    otherwise: Mapping[str, str] = field(default_factory=dict)
 
     def write(
         self, definition: Definition, chosen: Sequence[Candidate], held: Sequence[Trace]
@@ -100,7 +102,7 @@ class Writer:
 
     def _of(self, item: Candidate) -> Provenance:
         origin = item.call.origin if item.call else item.origin
-        facts = {**_facts(origin), **self.known}
+        facts = {**self.otherwise, **_facts(origin), **self.known}
         if item.call is None:
             return Provenance(source=item.derived_from, **facts)
         return Provenance(
@@ -136,7 +138,8 @@ def _blob_paths(line: Trace) -> set[str]:
 def _facts(origin: Origin | None) -> dict[str, Any]:
     """What a recording says of itself."""
     names = ("model", "sglang_version", "flashinfer_version", "weights")
-    return {name: getattr(origin, name) for name in names} if origin else {}
+    found = {name: getattr(origin, name) for name in names} if origin else {}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _inputs(

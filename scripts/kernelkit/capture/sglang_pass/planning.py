@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -211,12 +212,12 @@ def as_text(document: dict[str, Any]) -> str:
         changes = [f"{name}: {old} -> {new}" for name, (old, new) in item["config_changes"].items()]
         lines += [
             item["name"],
-            "  env     " + " ".join(f"{name}={value}" for name, value in item["env"].items()),
+            "  env     " + shlex.join(f"{name}={value}" for name, value in item["env"].items()),
             "  engine  " + " ".join(f"{name}={value}" for name, value in item["engine"].items()),
             "  config  " + ", ".join(changes),
         ]
         if "command" in item:
-            lines.append("  command " + " ".join(item["command"]))
+            lines.append("  command " + shlex.join(item["command"]))
     lines += [f"expected    {name}" for name in document["expected"]]
     lines += [f"not routed  {name}: {why}" for name, why in document["not_routed"].items()]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import collect_workloads
 import derive_definitions
+from kernelkit.capture.collection import pipeline
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 SCRIPT = Path(__file__).resolve().parents[4] / "scripts" / "collect_workloads.py"
@@ -161,6 +163,42 @@ def test_a_dry_run_shows_commands_environment_and_size(collect: Any, tmp_path: P
     assert "KERNELKIT_RECORDER" in document["passes"][1]["env"]
     assert document["estimated_bytes"]["level10"] > document["estimated_bytes"]["recorder"]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_names_what_follows_from_the_norms(collect: Any) -> None:
+    code, document, _ = collect("--op-type", "gemm,rmsnorm", "--dry-run")
+    assert code == 0 and len(document["derived"]) == 3
+    assert all(name.startswith("gemm_") for name in document["derived"])
+    assert "\nderived     gemm_" in pipeline.as_lines(document)
+    code, _, said = collect("--op-type", "gemm", "--dry-run")
+    assert code == 4 and "--op-type gemm,rmsnorm" in said
+
+
+def test_a_plan_s_lines_can_be_pasted_into_a_shell(collect: Any, tmp_path: Path) -> None:
+    _, document, _ = collect("--all", "--dry-run", "--output", str(tmp_path / "my run"))
+    lines = pipeline.as_lines(document).splitlines()
+    env, command = (line.split(None, 1)[1] for line in (lines[1], lines[4]))
+    first = document["passes"][0]
+    assert shlex.split(command) == first["command"]
+    assert shlex.split(env) == [f"{k}={v}" for k, v in first["env"].items()]
+
+
+def test_without_a_fused_norm_gemms_get_nothing(collect: Any) -> None:
+    names = "gemm_n256_k512,rmsnorm_h256"
+    code, document, _ = collect("--definition-names", names, "--dry-run")
+    assert (code, document["derived"]) == (0, {})
+    assert "norm" in document["not_routed"]["gemm_n256_k512"]
+
+
+def test_a_command_of_one_s_own_decides_the_sizes(collect: Any) -> None:
+    own = ("--launch-command", "serve --tp-size 2")
+    code, document, _ = collect("--definition-names", DECODE, "--dry-run", *own)
+    assert code == 4, document  # its heads are those of TP 1
+
+
+def test_a_file_of_conversations_that_is_not_there(collect: Any) -> None:
+    code, _, said = collect("--dataset", "chats.jsonl", "--dry-run")
+    assert code == 2 and "no such file of conversations; received: chats.jsonl" in said
 
 
 def test_an_empty_launch_command_is_refused_before_anything_starts(collect: Any) -> None:

@@ -19,7 +19,13 @@ from kernelkit.capture.collection import driving, prompts, server
 from kernelkit.capture.collection.budget import DiskBudget, DiskLimitError, estimate_bytes
 from kernelkit.capture.collection.driving import Arrival, RequestsFailedError, drive
 from kernelkit.capture.collection.prompts import Lengths, Prompt
-from kernelkit.capture.collection.server import Launch, Server, ServerDiedError, given_launch
+from kernelkit.capture.collection.server import (
+    Launch,
+    Server,
+    ServerDiedError,
+    given_launch,
+    given_sizes,
+)
 from kernelkit.errors import DeadlineError, FormatError, UsageError
 
 FORMATS: dict[str, Any] = {
@@ -215,6 +221,13 @@ def test_a_launch_command_tells_its_port() -> None:
     assert given_launch("sglang serve x").port == 30000
     with pytest.raises(UsageError):
         given_launch("x --port many")
+
+
+def test_a_launch_command_tells_its_parallel_sizes() -> None:
+    assert given_sizes("sglang serve x --tp 8 --expert-parallel-size=4") == (8, 4)
+    assert given_sizes("sglang serve x") == (1, 1)
+    with pytest.raises(UsageError, match="no number for --tp"):
+        given_sizes("sglang serve x --tp-size many")
 
 
 def test_the_budget_stops_before_the_disk_is_full(

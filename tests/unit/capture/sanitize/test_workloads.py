@@ -97,9 +97,14 @@ def test_what_a_dump_does_not_say_can_be_told(
     dataset: Dataset, llama: list[Definition], bundled: Path
 ) -> None:
     fill(dataset, llama)
-    sanitize(bundled, dataset, known={"model": "llama-3.1-8b", "weights": "dummy"})
+    known = {"model": "llama-3.1-8b", "weights": "dummy"}
+    left_open = {"sglang_version": "0.5.14", "flashinfer_version": "the dump knows better"}
+    sanitize(bundled, dataset, known=known, otherwise=left_open)
     for found in workloads(dataset).values():
         assert all(w.provenance is not None and w.provenance.weights == "dummy" for w in found)
+    provenance = workloads(dataset)[DECODE][0].provenance
+    assert provenance is not None
+    assert (provenance.sglang_version, provenance.flashinfer_version) == ("0.5.14", "0.6.12")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -44,6 +45,15 @@ def test_the_programs_import_nothing_of_ours() -> None:
         assert "kernelkit" not in (load(name).__dict__)
         text = Path(PROGRAM.with_name(f"{name}.py")).read_text()
         assert "from kernelkit" not in text and "import kernelkit" not in text
+
+
+def test_another_node_of_a_server_changes_fields_of_its_order(tmp_path: Path) -> None:
+    order = {"engine": {"tp_size": 16, "node_rank": 0}, "model_path": "m"}
+    (tmp_path / "server.json").write_text(json.dumps(order))
+    changes = ["node_rank=1", "dist_init_addr=10.0.0.1:20000"]
+    assert load("server_main").wanted_fields(str(tmp_path / "server.json"), changes) == {
+        "tp_size": 16, "node_rank": 1, "model_path": "m", "dist_init_addr": "10.0.0.1:20000",
+    }  # fmt: skip
 
 
 def test_a_spawned_worker_that_imports_the_program_starts_nothing() -> None:

@@ -14,7 +14,6 @@ last keys of a request, which no block fills, never do: what follows them belong
 
 # ruff: noqa: ANN001, ANN201 (a Triton kernel is compiled for each type it is called with)
 
-import functools
 import math
 
 import torch
