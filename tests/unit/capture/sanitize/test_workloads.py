@@ -102,7 +102,7 @@ def test_what_a_dump_does_not_say_can_be_told(
     sanitize(bundled, dataset, known=known, otherwise=left_open)
     for found in workloads(dataset).values():
         assert all(w.provenance is not None and w.provenance.weights == "dummy" for w in found)
-    provenance = workloads(dataset)[DECODE][0].provenance
+    provenance = workloads(dataset)[PAGED_DECODE][0].provenance
     assert provenance is not None
     assert (provenance.sglang_version, provenance.flashinfer_version) == ("0.5.14", "0.6.12")
 
