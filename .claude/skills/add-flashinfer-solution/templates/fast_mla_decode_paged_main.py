@@ -4,15 +4,13 @@ Prediction for one H200 (4.2 TB/s, 2 us for each of two launches, 3 us of depend
 the merge) at 16 heads, 512 + 64 dims: batch 16, 2,048 tokens 18 us; batch 64, 2,048 tokens 44 us;
 batch 128, 4,096 tokens 155 us (1,152 bytes a token).
 
-Measured 2026-11-21 before that was changed, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in
-brackets FlashInfer) by
-`python tests/benchmarks/kernels.py --device cuda:0 --only mla`, pages of 64: batch 16 31.7 us
-(25.1), batch 64 71.4 us (55.5). FlashInfer is faster. On paper q cost
-most: every warp read it from shared memory for each block of 32 tokens, twice the block's own
-bytes; and addresses were a third of the instructions. Since then the products are turned over
-(`latent_block`) and a block has 64 tokens, with one on its way during the products: 958
-instructions and 68 wide products a warp and block, where the memory takes 4,000 clocks. That is
-not measured yet.
+Measured 2026-11-22, H200 (torch 2.11, Triton 3.6, FlashInfer 0.6.12; in brackets FlashInfer) by
+`python tests/benchmarks/kernels.py --device cuda:0 --only mla`, pages of 64: batch
+16 29.6 us (26.6), 64 64.5 us (56.9). Before, 31.7 and 71.4 us: on
+paper every warp read q from shared memory for each block of 32 tokens, twice the block's own bytes,
+and addresses were a third of the instructions. Now a block has 64 tokens and is read in chunks of
+columns (`latent_block`, with what was tried and left). FlashInfer is faster still at many requests;
+what binds there is not known: 71 % of the bandwidth, with one block on its way.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object, to count its outputs.

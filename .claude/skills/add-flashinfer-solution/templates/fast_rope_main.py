@@ -5,8 +5,9 @@ to memory that wait for one another: position, row of the cache, store) at 32 + 
 of them turned (20.7 KB a token): 1 to 64 tokens 5 us, 1,024 tokens 9 us, 4,096 tokens 24 us (85 MB;
 of a cache of 8,192 positions at most 2 MB is read anew).
 
-Nothing of this is measured yet, and nothing was tuned:
-`python tests/benchmarks/kernels.py --device cuda:0 --only rope` does.
+Measured 2026-11-22, H200 (torch 2.11, Triton 3.6; in brackets FlashInfer 0.6.12) by `python
+tests/benchmarks/kernels.py --device cuda:0 --only rope`: 1 token 5.6 us (5.8), 64 6.4 us (6.4),
+4,096 28.5 us (30.2). Nothing was tuned.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object, to count its outputs.

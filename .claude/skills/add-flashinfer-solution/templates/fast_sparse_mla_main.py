@@ -4,9 +4,10 @@ Prediction for one H200 (4.2 TB/s, 2 us for each of two launches, 3 us of depend
 the merge) at 16 heads, 512 + 64 dims, 2,048 slots a token (2.4 MB): 1 token 9 us, 64 tokens 44 us,
 1,024 tokens 570 us (one launch: nothing is split).
 
-Measured before the products were turned over (`latent_block`), H200 (torch 2.11, Triton 3.6; in
-brackets FlashInfer) by `python tests/benchmarks/kernels.py --device cuda:0 --only sparse`: 1 token
-17.1 us (24.3), 16 31.3 us (26.3), 64 69.0 us (50.5), 1,024 802.8 us (470.0). Not measured since.
+Measured 2026-11-22, H200 (torch 2.11, Triton 3.6; in brackets FlashInfer 0.6.12), each candidate of
+the table alone by the clock of `scripts/tune_solution.py`: 1 token 15.6 us (24.3), 16 26.9 us
+(26.3), 64 51.8 us (50.5), 1,024 454 us (470). Before blocks of 64 slots in chunks of 64 columns
+(`latent_block`): 17.1, 31.3, 69.0 and 803 us.
 
 No `from __future__ import annotations` here: some tools read the return annotation of `run` as an
 object, to count its outputs.
