@@ -109,7 +109,7 @@ def test_into_a_dataset(dataset: Dataset) -> None:
         dataset.write_definition(definition)
     words = ("pack", ASSETS, "--dataset", dataset.root)
     done = _run(*words, "--dry-run", "--json")
-    assert json.loads(done.stdout)["solutions"] == ["torch_gemm_n8_k8", "torch_rmsnorm_h4096"]
+    assert json.loads(done.stdout)["solutions"] == ["linear_gemm_n8_k8", "torch_rmsnorm_h4096"]
     assert not (dataset.root / "solutions").exists()
     done = _run(*words, "--definitions", NORM.name)
     assert done.returncode == 0 and "1 files new" in done.stdout

@@ -6,6 +6,8 @@ import contextlib
 import importlib.util
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,16 @@ def test_all_and_again(filled: Dataset) -> None:
     names = {s.name: s.author for d in (NORM, GEMM) for s in filled.solutions_of(d)}
     assert names == {"flashinfer_rmsnorm_h64": "baseline", "torch_gemm_n8_k16": "baseline"}
     assert run(filled, "--all")[1]["counts"] == {"unchanged": 2, "none": 1}
+
+
+def test_the_demo_s_solutions_leave_room_for_baselines(dataset: Dataset) -> None:
+    dataset.write_definition(GEMM)
+    demo = SCRIPT.parent / "demo_assets" / "solutions"
+    words = [str(SCRIPT.parent / "build_solution.py"), "pack", str(demo / "gemm"), "--dataset"]
+    subprocess.run([sys.executable, *words, str(dataset.root)], check=True, capture_output=True)
+    code, found, _ = run(dataset, "--all")
+    assert code == 0 and found["counts"] == {"created": 1}
+    assert len(dataset.solutions_of(GEMM)) == 2
 
 
 def test_what_it_calls_is_said(filled: Dataset) -> None:
