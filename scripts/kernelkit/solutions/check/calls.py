@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kernelkit.solutions.check import values
 from kernelkit.solutions.check.events import Frame, Recorder, asked_dtype, copies
-from kernelkit.solutions.check.kernels import stored_parameters
+from kernelkit.solutions.check.kernels import own_function, stored_parameters
 from kernelkit.solutions.check.syntax import (
     Function,
     Module,
@@ -32,7 +32,7 @@ class Calls(Recorder):
         if isinstance(node.func, ast.Subscript):
             return self._launch(frame, node, args, named)
         dotted = frame.module.dotted(node.func)
-        own = self._own(frame, node, dotted)
+        own = self._own(frame, node)
         if own is not None:
             return self._own_call(frame, own, node, args, named)
         if (method := method_of(node)) and not dotted:
@@ -104,13 +104,10 @@ class Calls(Recorder):
             return Value(made="filled", dtype=dtype or like, data=data, steps=steps)
         return Value(made="empty", dtype=dtype or like, token=token)
 
-    def _own(self, frame: Frame, node: ast.Call, dotted: str) -> tuple[Module, Function] | None:
-        if isinstance(node.func, ast.Name):
-            if node.func.id in frame.nested:
-                return frame.module, frame.nested[node.func.id]
-            if node.func.id in frame.module.functions:
-                return frame.module, frame.module.functions[node.func.id]
-        return frame.module.resolve(dotted, self.known) if dotted else None
+    def _own(self, frame: Frame, node: ast.Call) -> tuple[Module, Function] | None:
+        if isinstance(node.func, ast.Name) and node.func.id in frame.nested:
+            return frame.module, frame.nested[node.func.id]
+        return own_function(frame.module, node.func, self.known)
 
     def _own_call(self, frame: Frame, own: tuple[Module, Function], node: ast.Call,
                   args: list[Value], named: dict[str, Value]) -> Value:  # fmt: skip
@@ -130,19 +127,16 @@ class Calls(Recorder):
         """kernel[grid](...): what the kernel stores into is written."""
         launched = node.func.value  # type: ignore[attr-defined]
         name = launched.id if isinstance(launched, ast.Name) else ""
-        found = frame.module.functions.get(name)
-        if found is None and (dotted := frame.module.dotted(launched)):
-            own = frame.module.resolve(dotted, self.known)
-            found = own[1] if own else None
+        own = own_function(frame.module, launched, self.known)
         self.tell(frame, "launch", node, name, UNKNOWN, tuple(args), named)
-        bound = dict(zip(positional(found), args, strict=False)) | named if found else {}
-        stored, added = stored_parameters(found) if found else (set(), set())
+        bound = dict(zip(positional(own[1]), args, strict=False)) | named if own else {}
+        stored, added = stored_parameters(own, self.known) if own else (set(), set())
         for parameter, held in bound.items():
             if parameter in added:
                 self.accumulate(frame, node, f"{name}: tl.atomic", held)
             elif parameter in stored:
                 self.write(frame, node, f"{name}: tl.store", held)
-        if found is None:
+        if own is None:
             for held in (*args, *named.values()):
                 self.mark(held)
         return UNKNOWN

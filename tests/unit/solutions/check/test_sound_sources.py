@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,10 @@ from kernelkit.solutions.check.target import find, read
 from .conftest import DEFINITIONS, build_spec, codes, definition
 
 ROOT = Path(__file__).resolve().parents[4]
+sys.path.insert(0, str(ROOT / "tests" / "templates"))
+
+from served import definitions  # noqa: E402
+
 CONFIGS = ROOT / "tests" / "fixtures" / "configs"
 MODELS = ("Qwen__Qwen3-30B-A3B-FP8", "Qwen__Qwen3-Next-80B-A3B-Instruct", "google__gemma-2-9b",
           "deepseek-ai__DeepSeek-V3.2-Exp", "nvidia__Nemotron-H-56B-Base-8K")  # fmt: skip
@@ -47,35 +51,8 @@ def test_references_of_the_small_definitions(key: str) -> None:
     _silent(one, {"main.py": one.reference})
 
 
-def _known(names: set[str]) -> Iterator[tuple[str, Definition]]:
-    """The definitions that the templates and the demo are for."""
-    from kernelkit.ops import family
-
-    made = [
-        family("gqa_paged").definition(32, 8, 128, 1, prefill=False),
-        family("gqa_ragged").definition(32, 8, 128), family("gemm").definition(4096, 4096),
-        family("gdn").definition(4, 8, 128, stage="decode"),
-        family("mla_paged").definition(16, 512, 64, 1, prefill=False),
-        family("rmsnorm").definition(4096, 1e-5),
-        family("rmsnorm").definition(4096, 1e-5, fused=True), family("rope").definition(128, 64),
-        family("sampling").definition("top_k_top_p", 1024),
-        *(family("sampling").definition(k, 128256) for k in ("top_k", "top_p", "top_k_top_p")),
-        family("gqa_paged").definition(32, 8, 128, 64, prefill=False),
-        family("mla_paged").definition(16, 512, 64, 64, prefill=False),
-        *(family("gqa_paged").definition(32, 8, 128, size, prefill=True) for size in (1, 64)),
-        family("gdn").definition(4, 8, 128, stage="mtp"),
-        family("mamba_ssu").definition(64, 64, 128, 1),
-        family("dsa_paged").sparse(16, 512, 64, 2048, 64),
-        family("moe").definition(
-            "fp8_block", "ds", num_experts=256, num_local_experts=32, top_k=8, n_group=8,
-            topk_group=4, hidden_size=7168, intermediate_size=2048,
-        ),
-    ]  # fmt: skip
-    return ((one.name, one) for one in made if not names or one.name in names)
-
-
 def test_the_demo() -> None:
-    known = dict(_known(set()))
+    known = definitions()
     targets = [read(path) for path in find(ROOT / "scripts/demo_assets/solutions")]
     assert len(targets) == 6
     for target in targets:
@@ -88,9 +65,9 @@ def test_the_demo() -> None:
 
 @pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.json")), ids=lambda path: path.stem)
 def test_templates(path: Path) -> None:
-    target = read(path)
-    known = dict(_known({json.loads(path.read_text())["definition"]}))
-    assert known and target.spec and codes(target.findings) == []
+    target, name = read(path), json.loads(path.read_text())["definition"]
+    known = {name: definitions()[name]}
+    assert target.spec and codes(target.findings) == []
     for one in target.definitions(known):
         found = check_static(target.spec, one, target.sources_for(one))
         assert codes(found) == [], found
