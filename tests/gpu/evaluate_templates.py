@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / part) for part in ("scripts", "tests/benchmarks", "tests/templates")]
 
 import cases  # noqa: E402
-import try_template  # noqa: E402
+import served  # noqa: E402
 
 from kernelkit import cli  # noqa: E402
 from kernelkit.dataset.definition import Definition  # noqa: E402
@@ -80,7 +80,7 @@ def write_dataset(
     root: Path, recorded: Sequence[Path], names: Sequence[str] | None, engine: str = "kernelkit"
 ) -> int:
     """The dataset of all templates; returns how many pairs it has."""
-    definitions, templates = try_template.definitions(), load_all(FOLDER)
+    definitions, templates = served.definitions(), load_all(FOLDER)
     if names:
         templates = [each for each in templates if each.name in names]
     wanted = {each.metadata["definition"] for each in templates}

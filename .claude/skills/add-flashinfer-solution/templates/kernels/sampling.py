@@ -66,9 +66,7 @@ def workspace(device: torch.device, batch: int, chunks: int) -> Workspace:
     return known
 
 
-def sample(
-    probs: torch.Tensor, top_k: torch.Tensor | None, top_p: torch.Tensor | None
-) -> torch.Tensor:
+def sample(probs: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor | None) -> torch.Tensor:
     """Tokens [rows], int64, drawn from probs [rows, vocabulary] float32 after top-k, then top-p.
 
     top_k [rows] outside 1..vocabulary filters nothing; of tied entries those of lower id are kept.
@@ -83,19 +81,18 @@ def sample(
     chunks = triton.cdiv(vocab, chunk)
     w = workspace(probs.device, rows, chunks)
     seed, grid = fresh_seed(probs.device), (chunks, rows)
-    has_k, has_p = top_k is not None, top_p is not None
-    top_k, top_p = top_k if has_k else probs, top_p if has_p else probs  # if not: not read
+    has_p = top_p is not None
+    top_p = top_p if has_p else probs  # if not: not read
     sizes = {
         "VOCAB": vocab, "CHUNKS": chunks, "BLOCK_CHUNKS": triton.next_power_of_2(chunks),
         "num_warps": WARPS,
     }  # fmt: skip
-    has = {"HAS_K": has_k, "HAS_P": has_p}
     stride = probs.stride(0)
     with torch.cuda.device_of(probs):  # Triton launches on the current device
         scan[grid](
             probs, top_k, top_p, samples, w.maxima, w.sums, w.slots, w.keys, w.state, w.bracket,
             w.arrived, seed, stride, ROWS=ROWS, WIDTH=WIDTH, SLOTS=SLOTS, MOST_KEPT=MOST_KEPT,
-            COARSE=COARSE, SORTED=SORTED, maxnreg=MOST_REGISTERS, **has, **sizes,
+            COARSE=COARSE, SORTED=SORTED, maxnreg=MOST_REGISTERS, HAS_P=has_p, **sizes,
         )  # fmt: skip
         if has_p:
             for first in (True, False):
@@ -105,6 +102,7 @@ def sample(
                 )  # fmt: skip
         collect[grid](
             probs, top_k, top_p, samples, w.sums, w.masses, w.state, w.bracket, w.counter,
-            w.entries, w.ids, w.arrived, seed, stride, CHUNK=chunk, ROOM=chunk, **has, **sizes,
+            w.entries, w.ids, w.arrived, seed, stride, CHUNK=chunk, ROOM=chunk, HAS_P=has_p,
+            **sizes,
         )  # fmt: skip
     return samples

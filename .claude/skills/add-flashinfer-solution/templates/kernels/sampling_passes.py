@@ -23,7 +23,7 @@ UNLIMITED = tl.constexpr(3.0)  # the p of rows that top-p does not filter: no ma
 @triton.jit(do_not_specialize=["seed"])
 def scan(
     probs, top_k, top_p, samples, maxima, sums, slots, keys, state, bracket, arrived, seed,
-    row_stride, VOCAB: tl.constexpr, HAS_K: tl.constexpr, HAS_P: tl.constexpr, ROWS: tl.constexpr,
+    row_stride, VOCAB: tl.constexpr, HAS_P: tl.constexpr, ROWS: tl.constexpr,
     WIDTH: tl.constexpr, CHUNKS: tl.constexpr, BLOCK_CHUNKS: tl.constexpr, SLOTS: tl.constexpr,
     MOST_KEPT: tl.constexpr, COARSE: tl.constexpr, SORTED: tl.constexpr,
 ):  # fmt: skip
@@ -44,10 +44,9 @@ def scan(
     tl.debug_barrier()  # all of it is written before it is announced
     if tl.atomic_add(arrived + row, 1, sem="acq_rel") == CHUNKS - 1:
         tl.store(arrived + row, 0)  # for the next launch
-        k, p = tl.full([], VOCAB, tl.int32), tl.full([], UNLIMITED, tl.float32)
-        if HAS_K:
-            k = tl.load(top_k + row).to(tl.int32)
-            k = tl.where((k <= 0) | (k > VOCAB), VOCAB, k)
+        p = tl.full([], UNLIMITED, tl.float32)
+        k = tl.load(top_k + row).to(tl.int32)
+        k = tl.where((k <= 0) | (k > VOCAB), VOCAB, k)
         if HAS_P:
             p = tl.load(top_p + row).to(tl.float32)
             p = tl.where(p < 1.0, p, UNLIMITED)
@@ -157,7 +156,7 @@ def narrow(
 @triton.jit(do_not_specialize=["seed"])
 def collect(
     probs, top_k, top_p, samples, sums, masses, state, bracket, counter, values, tokens, arrived,
-    seed, row_stride, VOCAB: tl.constexpr, HAS_K: tl.constexpr, HAS_P: tl.constexpr,
+    seed, row_stride, VOCAB: tl.constexpr, HAS_P: tl.constexpr,
     CHUNK: tl.constexpr, CHUNKS: tl.constexpr, BLOCK_CHUNKS: tl.constexpr, ROOM: tl.constexpr,
 ):  # fmt: skip
     """Gather the entries of the bracket; the row's last program draws."""
@@ -180,10 +179,9 @@ def collect(
         tl.debug_barrier()  # all of it is written before it is announced
         if tl.atomic_add(arrived + row, 1, sem="acq_rel") == CHUNKS - 1:
             tl.store(arrived + row, 0)
-            k, p = tl.full([], VOCAB, tl.int32), tl.full([], UNLIMITED, tl.float32)
-            if HAS_K:
-                k = tl.load(top_k + row).to(tl.int32)
-                k = tl.where((k <= 0) | (k > VOCAB), VOCAB, k)
+            p = tl.full([], UNLIMITED, tl.float32)
+            k = tl.load(top_k + row).to(tl.int32)
+            k = tl.where((k <= 0) | (k > VOCAB), VOCAB, k)
             if HAS_P:
                 p = tl.load(top_p + row).to(tl.float32)
                 p = tl.where(p < 1.0, p, UNLIMITED)

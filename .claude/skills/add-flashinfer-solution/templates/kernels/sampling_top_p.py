@@ -17,7 +17,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .sampling_draw import place_of
+from .sampling_draw import draw_from_row, load, place_of
 from .scratch import workspace
 from .seeds import fresh_seed
 
@@ -71,13 +71,6 @@ def wanted(p, PROPOSALS: tl.constexpr):
 
 
 @triton.jit
-def chunk_of(row_pointer, chunk, VOCAB: tl.constexpr, CHUNK: tl.constexpr):
-    """The entries of a chunk, 0 beyond the vocabulary, and their ids."""
-    ids = chunk * CHUNK + tl.arange(0, CHUNK)
-    return tl.load(row_pointer + ids, mask=ids < VOCAB, other=0.0), ids
-
-
-@triton.jit
 def before(x, ids, value, token):
     """Those of x that come before an entry in falling order, else 0."""
     return tl.where((x > value) | ((x == value) & (ids < token)), x, 0.0)
@@ -87,7 +80,7 @@ def before(x, ids, value, token):
 def add_up(probs, sums, row_stride, VOCAB: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr):
     """sums [row, chunk]."""
     chunk, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
-    x, _ = chunk_of(probs + row * row_stride, chunk, VOCAB, CHUNK)
+    x, _ = load(probs + row * row_stride, chunk, VOCAB, CHUNK)
     tl.store(sums + row * CHUNKS + chunk, tl.sum(x, axis=0))
 
 
@@ -101,12 +94,11 @@ def propose(
     if number < wanted(tl.load(top_p + row).to(tl.float32), PROPOSALS):
         chunks = tl.arange(0, BLOCK_CHUNKS)
         each = tl.load(sums + row * CHUNKS + chunks, mask=chunks < CHUNKS, other=0.0)
-        target = tl.rand(seed, row.to(tl.int32) * STREAM + number) * tl.sum(each, axis=0)
-        chunk = place_of(each, target)
-        target -= tl.sum(tl.where(chunks < chunk, each, 0.0), axis=0)
-        x, _ = chunk_of(probs + row * row_stride, chunk, VOCAB, CHUNK)
-        place = place_of(x, target)
-        token = chunk * CHUNK + place
+        token = draw_from_row(
+            probs + row * row_stride, sums + row * CHUNKS,
+            tl.rand(seed, row.to(tl.int32) * STREAM + number) * tl.sum(each, axis=0), 0.0,
+            VOCAB, CHUNK, CHUNKS, BLOCK_CHUNKS,
+        )  # fmt: skip
         tl.store(values + row * PROPOSALS + number, tl.load(probs + row * row_stride + token))
         tl.store(tokens + row * PROPOSALS + number, token)
 
@@ -122,7 +114,7 @@ def accept(
     row_pointer = probs + row * row_stride
     p = tl.load(top_p + row).to(tl.float32)
     count = wanted(p, PROPOSALS)
-    x, ids = chunk_of(row_pointer, chunk, VOCAB, CHUNK)
+    x, ids = load(row_pointer, chunk, VOCAB, CHUNK)
     for start in range(0, count, SOME):  # several at once: one wait for them, one sum over threads
         number = start + tl.arange(0, SOME)
         value = tl.load(values + row * PROPOSALS + number)[:, None]
@@ -167,7 +159,7 @@ def mass_before(row_pointer, value, token, VOCAB: tl.constexpr, CHUNK: tl.conste
     """The mass of all entries before one."""
     found = tl.zeros([CHUNK], tl.float32)
     for chunk in range(CHUNKS):
-        x, ids = chunk_of(row_pointer, chunk, VOCAB, CHUNK)
+        x, ids = load(row_pointer, chunk, VOCAB, CHUNK)
         found += before(x, ids, value, token)
     return tl.sum(found, axis=0)
 
@@ -180,13 +172,13 @@ def draw_before(row_pointer, value, token, target, VOCAB: tl.constexpr, CHUNK: t
     chosen = -1
     rest = target
     for chunk in range(CHUNKS):
-        x, ids = chunk_of(row_pointer, chunk, VOCAB, CHUNK)
+        x, ids = load(row_pointer, chunk, VOCAB, CHUNK)
         here = tl.sum(before(x, ids, value, token), axis=0)
         inside = (here > 0) & (target >= 0)
         chosen = tl.where(inside, chunk, chosen)
         rest = tl.where(inside, target, rest)
         target = tl.where(target < here, -1.0, target - here)
-    x, ids = chunk_of(row_pointer, chosen, VOCAB, CHUNK)
+    x, ids = load(row_pointer, chosen, VOCAB, CHUNK)
     place = place_of(before(x, ids, value, token), rest)
     drawn = chosen * CHUNK + place
     return tl.load(row_pointer + drawn), drawn
