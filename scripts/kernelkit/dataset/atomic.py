@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 TEMPORARY_SUFFIX = ".kernelkit-tmp"  # a reader skips such files; a killed run may leave one
 
@@ -22,18 +24,66 @@ def write_bytes(path: Path, data: bytes) -> bool:
 def write_parts(path: Path, parts: Iterable[bytes]) -> None:
     """Write what comes, part by part, to `path`: for what is larger than the memory should be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=TEMPORARY_SUFFIX)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with _temporary(path) as (file, name):
+        try:
+            file.truncate()
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
     _sync_folder(path.parent)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """The temporary file of one target, locked until it is closed. What a killed run left there is
+    written over, so that nothing piles up; of two writers the second waits, and opens what is there
+    then. Where nothing can be locked, a file of our own."""
+    name = f"{path}{TEMPORARY_SUFFIX}"
+    while True:
+        with open(name, "r+b", opener=_create) as file:
+            locks = _lock(file.fileno())
+            if locks and _is_at(name, file.fileno()):
+                yield file, name
+                return
+        if not locks:
+            break
+    os.unlink(name)
+    handle, name = tempfile.mkstemp(TEMPORARY_SUFFIX, path.name, path.parent)
+    with os.fdopen(handle, "w+b") as file:
+        yield file, name
+
+
+def _create(name: str, flags: int) -> int:
+    """Opens the file as it is, or makes it. A link is not followed: a stranger may have laid it."""
+    return os.open(name, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed; False where the system or the disk has no locks."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover - Windows
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            return False
+        raise
+    return True
+
+
+def _is_at(name: str, descriptor: int) -> bool:
+    """Whether an open file still has the name: another writer may have moved it in place."""
+    try:
+        return os.path.samestat(os.stat(name), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: Path, text: str) -> bool:

@@ -15,6 +15,7 @@ from functools import cached_property
 from importlib import util
 from pathlib import Path
 
+from kernelkit import lazily
 from kernelkit.errors import UsageError
 from kernelkit.inventory.revisions import revision_of
 
@@ -136,7 +137,7 @@ class FlashInferTree:
     def _parsed(self, file: Path) -> ast.Module | None:
         if file not in self._modules:
             try:
-                self._modules[file] = ast.parse(file.read_bytes())
+                self._modules[file] = lazily.parse(file.read_bytes())
             except (SyntaxError, ValueError, OSError):
                 self._modules[file] = None
         return self._modules[file]

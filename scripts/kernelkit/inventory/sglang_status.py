@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from kernelkit.capture.sglang_pass import routing
 from kernelkit.dataset.definition import Definition
 from kernelkit.inventory.manifest import Evidence
+from kernelkit.inventory.source import Source
 from kernelkit.inventory.support import UNTAGGED_API, FlashInferSide
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class SglangSide:
     version: str | None = None
     implementation: Implementation | None = None
     note: str | None = None  # why there is no implementation
-    _names: dict[Path, Names] = field(default_factory=dict, repr=False, compare=False)
+    _sources: dict[Path, Source] = field(default_factory=dict, repr=False, compare=False)
     _uses: dict[str, list[Use]] = field(default_factory=dict, repr=False, compare=False)
 
     def status(self, definition: Definition, fi: FlashInferSide) -> SglangFinding:
@@ -136,64 +136,15 @@ class SglangSide:
         return found
 
     def _uses_in(self, file: Path, name: str) -> Iterator[Use]:
-        if file not in self._names:
-            self._names[file] = Names.of(self._texts[file])
-        names = self._names[file]
+        if file not in self._sources:
+            self._sources[file] = Source(self._texts[file])
+        source = self._sources[file]
         packages = ("flashinfer", "sgl_kernel") if name in THROUGH_SGL_KERNEL else ("flashinfer",)
         relative = file.relative_to(self.root.parent).as_posix()
-        for imported, local, line, package in names.imports:
-            if imported == name and package in packages:
-                call = names.calls.get(local) or names.calls.get(f"_{local}")
-                yield Use(relative, call or line, call is not None, package)
-
-
-@dataclass
-class Names:
-    """What one source imports, and the first line at which it calls each name."""
-
-    imports: list[tuple[str, str, int, str]] = field(default_factory=list)
-    calls: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, source: bytes) -> Names:
-        """One walk over a file; nothing for a file that does not parse."""
-        found = cls()
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError):
-            return found
-        for node in _nodes(tree):
-            found._see(node)
-        found.imports.sort(key=lambda row: row[2])
-        return found
-
-    def _see(self, node: ast.AST) -> None:
-        if isinstance(node, ast.ImportFrom):
-            package = (node.module or "").partition(".")[0]
-            for alias in node.names:
-                self.imports.append((alias.name, alias.asname or alias.name, node.lineno, package))
-        elif isinstance(node, ast.Attribute) and _root(node) == "flashinfer":
-            self.imports.append((node.attr, node.attr, node.lineno, "flashinfer"))
-        elif isinstance(node, ast.Call):
-            name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
-            if name:
-                self.calls[name] = min(node.lineno, self.calls.get(name, node.lineno))
-            self._see_lazy(node)
-
-    def _see_lazy(self, node: ast.Call) -> None:
-        """`LazyImport("flashinfer.sampling", "name")` imports as an import statement does."""
-        texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
-        if len(texts) == 2 and all(isinstance(text, str) for text in texts):
-            module, name = texts
-            if module.partition(".")[0] == "flashinfer":
-                self.imports.append((name, name, node.lineno, "flashinfer"))
-
-
-def _root(node: ast.AST) -> str:
-    """The first name of a dotted expression: `flashinfer` of flashinfer.norm.rmsnorm."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
+        for one in source.imports(name):
+            if one.package in packages:
+                call = source.first_call(one.local) or source.first_call(f"_{one.local}")
+                yield Use(relative, call or one.line, call is not None, one.package)
 
 
 def _general(use: Use, api: str, path: bool | None) -> Evidence:
@@ -214,16 +165,3 @@ def _seen(call: KernelCall) -> Evidence:
 def shortened(text: str, most: int = 160) -> str:
     """The text, or its beginning: conditions may fill a page, and the line is named."""
     return text if len(text) <= most else f"{text[: most - 4]} ..."
-
-
-def _nodes(tree: ast.Module) -> Iterator[ast.AST]:
-    """All nodes, in no order: half the time of `ast.walk`, where a hundred thousand are seen."""
-    left: list[ast.AST] = [tree]
-    while left:
-        node = left.pop()
-        yield node
-        for value in vars(node).values():
-            if type(value) is list:
-                left += [v for v in value if isinstance(v, ast.AST)]
-            elif isinstance(value, ast.AST):
-                left.append(value)

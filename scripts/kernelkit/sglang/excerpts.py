@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from kernelkit import lazily
 from kernelkit.sglang import modules
 from kernelkit.sglang.document import Excerpt, KernelCall
 from kernelkit.sglang.interpret.machine import Machine
@@ -49,6 +50,8 @@ def _functions(body: list[ast.stmt]) -> Iterator[Span]:
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield (*_lines(node), node.name)
+            if not lazily.mentions(node, "def "):
+                continue
         for inner in ("body", "orelse", "finalbody"):
             yield from _functions(getattr(node, inner, []))
 

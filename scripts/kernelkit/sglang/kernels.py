@@ -8,7 +8,7 @@ from typing import Any
 from kernelkit.models.spec import ModelSpec
 from kernelkit.sglang import backends, modules, providers
 from kernelkit.sglang.document import KernelCall
-from kernelkit.sglang.interpret import binding, calls, classes, lookup, memo
+from kernelkit.sglang.interpret import binding, calls, classes, lookup
 from kernelkit.sglang.interpret.machine import Event, Frame, Machine, Site
 from kernelkit.sglang.interpret.values import (
     Bound,
@@ -95,7 +95,7 @@ def _of_torch(layer: Instance) -> list[Event]:
 
 
 def _follow(m: Machine, layer: Instance, entries: list[tuple[Any, str]]) -> list[Event]:
-    m.events, m.memo, m.budget = [], memo.lasting(m), TRACE_BUDGET
+    m.events, m.memo, m.budget = [], {}, TRACE_BUDGET
     m.tracing, m.root = True, layer
     for receiver, name in entries:
         cls = receiver.cls if isinstance(receiver, Instance) else None

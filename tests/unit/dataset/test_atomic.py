@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -135,3 +136,59 @@ def test_a_folder_in_the_way_is_an_error_and_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(OSError):
         atomic.write_text(tmp_path / "x.json", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_what_a_kill_leaves_is_gone_after_the_next_write(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    left = tmp_path / f"x.json{atomic.TEMPORARY_SUFFIX}"
+    left.write_text("a long text, of which a kill left the beginning")
+    assert atomic.write_text(path, "new")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x.json", "new")]
+
+
+def test_kills_leave_one_temporary_file_at_most(tmp_path: Path) -> None:
+    path, rng = tmp_path / "whole.json", random.Random(5)
+    for _ in range(12):
+        process = start(REPLACE, path)
+        while not path.exists():
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.02))
+        kill(process)
+        assert len(list(tmp_path.iterdir())) <= 2
+    atomic.write_text(path, "[]")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_of_one_file_take_turns(tmp_path: Path) -> None:
+    path = tmp_path / "whole.json"
+    processes = [start(REPLACE, path) for _ in range(3)]
+    end = time.monotonic() + 2
+    reads = 0
+    while time.monotonic() < end:
+        assert all(process.poll() is None for process in processes), "a writer failed"
+        if path.exists():
+            values = json.loads(path.read_text())
+            assert len(values) == 5000 and len(set(values)) == 1
+            reads += 1
+    for process in processes:
+        kill(process)
+    assert reads > 10
+
+
+def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / f"x.json{atomic.TEMPORARY_SUFFIX}").symlink_to(precious)
+    with pytest.raises(OSError):
+        atomic.write_text(tmp_path / "x.json", "text")
+    assert precious.read_text() == "kept"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert atomic.write_text(tmp_path / "x.json", "text")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x.json", "text")]

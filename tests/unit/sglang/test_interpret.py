@@ -162,3 +162,74 @@ def test_classes_properties_enums_and_super(tmp_path: Path) -> None:
                     isinstance(made, Base), hasattr(made, "n"), getattr(made, "absent", 9)]
         """)  # fmt: skip
     assert _run(m) == [12, 4, True, False, True, True, 9]
+
+
+def _kernels(m: Machine) -> set[tuple[str, ...]]:
+    """Each call that left the tree, by the lines that led to it."""
+    return {(e.symbol, *(str(site.line) for site in e.chain)) for e in m.events}
+
+
+def test_a_call_that_is_known_already_is_noted_where_it_is_made(tmp_path: Path) -> None:
+    m = _machine(tmp_path, a="""
+        import kernels
+
+        def helper(x):
+            kernels.run(x)
+
+        def f(x):
+            helper(x)
+            if x:
+                helper(x)
+        """)  # fmt: skip
+    m.tracing = True
+    _run(m, "f", Unknown("x"))
+    assert _kernels(m) == {("kernels.run", "7", "8", "5"), ("kernels.run", "7", "10", "5")}
+    assert [e.conditions for e in m.events] == [(), ("x",)]
+
+
+def test_a_call_is_known_by_what_its_arguments_can_call(tmp_path: Path) -> None:
+    m = _machine(tmp_path, a="""
+        import kernels
+
+        def one(x):
+            kernels.one(x)
+
+        def two(x):
+            kernels.two(x)
+
+        def through(run, x):
+            run(x)
+
+        def f(x):
+            through(one if x else None, x)
+            through(two if x else None, x)
+            through(x, x)
+        """)  # fmt: skip
+    m.tracing = True
+    _run(m, "f", Unknown("x"))
+    assert {e.symbol for e in m.events} == {"kernels.one", "kernels.two"}
+
+
+def test_what_one_option_of_a_choice_calls_is_known_to_the_next(tmp_path: Path) -> None:
+    m = _machine(tmp_path, a="""
+        import kernels
+
+        def shared():
+            kernels.shared()
+
+        class A:
+            def run(self):
+                shared()
+
+        class B:
+            def run(self):
+                shared()
+
+        def f(x):
+            made = A() if x else B()
+            made.run()
+        """)  # fmt: skip
+    m.tracing = True
+    _run(m, "f", Unknown("x"))
+    assert sorted(site.function for e in m.events for site in e.chain[-2:-1]) == ["A.run", "B.run"]
+    assert len(m.lasting) == 2, "f and shared, each entered once"

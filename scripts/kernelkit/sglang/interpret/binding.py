@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 from typing import Any
 
 from kernelkit.sglang.interpret import classes, expressions
@@ -49,40 +50,56 @@ def bind(
     m: Machine, function: FunctionRef, args: list[Any], kwargs: dict[str, Any], receiver: Any
 ) -> dict[str, Any]:
     """Parameter name -> value: given, default, or open."""
-    spec = function.node.args
-    positional = [a.arg for a in (*spec.posonlyargs, *spec.args)]
-    given = list(args)
-    if receiver is not None and positional:
-        given.insert(0, receiver)
-    names = _defaults(m, function)
-    names.update({n: Unknown(n) for n in positional if n not in names})
-    names.update({a.arg: Unknown(a.arg) for a in spec.kwonlyargs if a.arg not in names})
-    names.update(zip(positional, given, strict=False))
-    accepted = {*positional, *(a.arg for a in spec.kwonlyargs)}
-    names.update({k: v for k, v in kwargs.items() if k in accepted})
+    spec = _signature(function.node)
+    given = [receiver, *args] if receiver is not None and spec.positional else args
+    names = dict(spec.open)
+    if spec.defaults:
+        frame = Frame(function.file, function.closure or ({},), _title(function))
+        names.update((k, expressions.evaluate(m, node, frame)) for k, node in spec.defaults)
+    names.update(zip(spec.positional, given, strict=False))
+    for name, value in kwargs.items():
+        if name in spec.open:
+            names[name] = value
     if spec.vararg:
-        names[spec.vararg.arg] = tuple(given[len(positional) :])
+        names[spec.vararg] = tuple(given[len(spec.positional) :])
     if spec.kwarg:
-        names[spec.kwarg.arg] = {k: v for k, v in kwargs.items() if k not in accepted}
+        names[spec.kwarg] = {k: v for k, v in kwargs.items() if k not in spec.open}
     return names
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """A function's parameters. open: each that has a name of its own, as an open value."""
+
+    positional: tuple[str, ...]
+    open: dict[str, Unknown]
+    defaults: tuple[tuple[str, ast.expr], ...]
+    vararg: str | None
+    kwarg: str | None
+
+
+def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> _Signature:
+    """The parameters, kept at the node: they are asked for at every call."""
+    made = node.__dict__.get("signature")
+    if made is None:
+        spec = node.args
+        positional = tuple(a.arg for a in (*spec.posonlyargs, *spec.args))
+        named = (*positional, *(a.arg for a in spec.kwonlyargs))
+        last = positional[len(positional) - len(spec.defaults) :]
+        defaults = [*zip(last, spec.defaults, strict=True)]
+        only = zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+        defaults += [(a.arg, default) for a, default in only if default]
+        made = node.__dict__["signature"] = _Signature(
+            positional, {name: Unknown(name) for name in named}, tuple(defaults),
+            spec.vararg.arg if spec.vararg else None, spec.kwarg.arg if spec.kwarg else None,
+        )  # fmt: skip
+    return made
 
 
 def open_arguments(function: FunctionRef) -> dict[str, Any]:
     """Every parameter but the receiver, open."""
-    spec = function.node.args
-    named = [a.arg for a in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)]
-    return {name: Unknown(name) for name in named if name not in ("self", "cls")}
-
-
-def _defaults(m: Machine, function: FunctionRef) -> dict[str, Any]:
-    spec = function.node.args
-    frame = Frame(function.file, function.closure or ({},), _title(function))
-    positional = [a.arg for a in (*spec.posonlyargs, *spec.args)]
-    pairs = list(
-        zip(positional[len(positional) - len(spec.defaults) :], spec.defaults, strict=True)
-    )
-    pairs += [(a.arg, d) for a, d in zip(spec.kwonlyargs, spec.kw_defaults, strict=True) if d]
-    return {name: expressions.evaluate(m, node, frame) for name, node in pairs}
+    named = _signature(function.node).open
+    return {name: value for name, value in named.items() if name not in ("self", "cls")}
 
 
 def fill_fields(m: Machine, made: Instance, args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -108,8 +125,7 @@ def plain_arguments(
     function: FunctionRef, args: list[Any], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """The constructor's arguments that are plain values, without those that only name the layer."""
-    spec = function.node.args
-    positional = [a.arg for a in (*spec.posonlyargs, *spec.args)][1:]
+    positional = _signature(function.node).positional[1:]
     given = {**dict(zip(positional, args, strict=False)), **kwargs}
     return {k: v for k, v in given.items() if k not in NAMING and _plain(v)}
 

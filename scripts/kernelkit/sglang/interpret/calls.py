@@ -104,14 +104,14 @@ def _call_each(
         text = _why(one, node) if len(owners) > 1 else None
         noted = [text] if text and text not in m.conditions else []
         before = _held(one) if m.tracing else []
-        known = dict(m.memo)
+        outer, m.memo = m.memo, dict(m.memo)
         m.conditions += noted
         found.append(call(m, one, args, kwargs, node, frame))
         del m.conditions[len(m.conditions) - len(noted) :]
         for attrs, values in before:  # what one option sets is not there for the next
             attrs.clear()
             attrs.update(values)
-        m.memo = known
+        m.memo = outer
     if len(found) < len([o for o in called.options if o is not None]):
         found.append(Unknown("()"))
     return choose(*found) if found else Unknown("()")
@@ -210,21 +210,22 @@ def call_function(
         return Unknown(function.name)
     if _belongs_elsewhere(m, function, receiver) or m.too_deep(function, receiver):
         return Unknown(f"{function.name}()")
+    site = m.site(frame, node)
     key = memo.key(m, function, args, kwargs, receiver)
-    if key is not None and key in m.memo:
-        result, events, conditions, chain = m.memo[key]
-        m.replay(events, conditions, chain)
+    earlier = memo.held(m, key)
+    if earlier is not None:
+        result, events, conditions, chain = earlier
+        m.replay(events, conditions, chain, site)
         return result
     first = len(m.events)
-    m.chain.append(m.site(frame, node))
+    m.chain.append(site)
     m.active.append((function.node, receiver))
     try:
         result = binding.run_function(m, function, args, kwargs, receiver)
     finally:
         m.active.pop()
         m.chain.pop()
-    if key is not None:
-        m.memo[key] = (result, m.events[first:], len(m.conditions), len(m.chain))
+    memo.keep(m, key, result, m.events[first:], len(m.conditions), len(m.chain) + 1)
     return result
 
 

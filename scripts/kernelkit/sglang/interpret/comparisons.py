@@ -20,10 +20,10 @@ from kernelkit.sglang.interpret.values import (
 
 def compared(op: ast.cmpop, left: Any, right: Any) -> bool | None:
     """The outcome of one comparison; None where it is open."""
-    if isinstance(left, Choice) or isinstance(right, Choice):
+    if type(left) is Choice or type(right) is Choice:
         found = {compared(op, a, b) for a in options(left) for b in options(right)}
         return found.pop() if len(found) == 1 else None
-    if isinstance(left, Unknown) or isinstance(right, Unknown):
+    if type(left) is Unknown or type(right) is Unknown:
         return None
     plain = isinstance(left, PLAIN) and isinstance(right, PLAIN)
     if isinstance(op, (ast.Is, ast.Eq, ast.IsNot, ast.NotEq)):

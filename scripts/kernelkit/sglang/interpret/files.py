@@ -6,6 +6,8 @@ import ast
 from pathlib import Path
 from typing import Any
 
+from kernelkit import lazily
+
 
 class SourceFile:
     """One module of the tree: its names once `Files` has run its body."""
@@ -25,7 +27,7 @@ class SourceFile:
         """The syntax tree; an empty one for a file that cannot be read or parsed."""
         if self.dotted not in self._shared:
             try:
-                found = ast.parse(self.path.read_bytes())
+                found = lazily.parse(self.path.read_bytes())
             except (OSError, SyntaxError, ValueError):
                 found = ast.Module(body=[], type_ignores=[])
             self._shared[self.dotted] = found

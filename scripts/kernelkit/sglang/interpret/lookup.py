@@ -6,6 +6,7 @@ import ast
 import builtins
 from typing import Any
 
+from kernelkit import lazily
 from kernelkit.sglang.interpret import binding, calls, classes, natives
 from kernelkit.sglang.interpret.files import SourceFile
 from kernelkit.sglang.interpret.machine import Frame, Machine
@@ -30,8 +31,10 @@ def name(m: Machine, identifier: str, frame: Frame) -> Any:
     """A name as `frame` sees it."""
     for scope in frame.scopes:
         if identifier in scope:
-            return forced(m, scope, identifier)
-    names = run_file(m, frame.file).names
+            value = scope[identifier]
+            kind = type(value)
+            return forced(m, scope, identifier) if kind is Lazy or kind is Choice else value
+    names = frame.file.names if frame.file.ran else run_file(m, frame.file).names
     if identifier in names:
         value = forced(m, names, identifier)
         return _set_later(m, frame.file, identifier) if value is None else value
@@ -57,6 +60,8 @@ def _set_later(m: Machine, file: SourceFile, identifier: str) -> Any:
 
 
 def _declares(node: ast.FunctionDef, identifier: str) -> bool:
+    if not lazily.mentions(node, "global "):
+        return False
     return any(isinstance(n, ast.Global) and identifier in n.names for n in ast.walk(node))
 
 
@@ -155,11 +160,13 @@ def member_of_file(m: Machine, file: SourceFile, attr: str) -> Any:
 
 def attribute(m: Machine, owner: Any, attr: str, node: ast.AST, frame: Frame) -> Any:
     """`owner.attr`."""
+    if isinstance(owner, Instance):
+        return _of_instance(m, owner, attr, node, frame)
+    if isinstance(owner, (Unknown, FunctionRef, Bound)):
+        return _of_open(m, owner, attr)
     if isinstance(owner, Choice):
         owners = [o for o in owner.options if o is not None]
         return choose(*(attribute(m, o, attr, node, frame) for o in owners or owner.options))
-    if isinstance(owner, Instance):
-        return _of_instance(m, owner, attr, node, frame)
     if isinstance(owner, (External, ExternalObject)):
         known = m.on_attribute.get(attr)
         return known() if known else External(f"{owner.path}.{attr}")
@@ -169,8 +176,6 @@ def attribute(m: Machine, owner: Any, attr: str, node: ast.AST, frame: Frame) ->
         return classes.class_attribute(m, owner, attr)
     if isinstance(owner, Super):
         return _of_super(m, owner, attr)
-    if isinstance(owner, (Unknown, FunctionRef, Bound)):
-        return _of_open(m, owner, attr)
     return natives.method_of(owner, attr)
 
 

@@ -77,7 +77,8 @@ class Machine:
     active: list[tuple[ast.AST, Any]] = field(default_factory=list)
     tracing: bool = False
     events: list[Event] = field(default_factory=list)
-    memo: dict[Any, Any] = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict)  # calls of this layer, by memo.key
+    lasting: dict[Any, Any] = field(default_factory=dict)  # those that see nothing of the layer
     instances: dict[Any, Instance] = field(default_factory=dict)
     budget: int = BUDGET
     opaque: Callable[[Instance], bool] = lambda instance: False
@@ -103,14 +104,14 @@ class Machine:
             chain = (*self.chain, self.site(frame, node))
             self.events.append(Event(kind, symbol, tuple(self.conditions), chain))
 
-    def replay(self, events: list[Event], conditions: int, chain: int) -> None:
-        """Note again what an earlier call of the same function did, as done from here.
+    def replay(self, events: list[Event], conditions: int, chain: int, site: Site) -> None:
+        """Note again what an earlier call of the same function did, as done from `site`.
 
-        `conditions` and `chain` say how much of each event belonged to the earlier caller.
+        `conditions` and `chain` say how much of each event belonged to the earlier call.
         """
         if len(self.events) + len(events) > MAX_EVENTS:
             return
-        here, way = tuple(self.conditions), tuple(self.chain)
+        here, way = tuple(self.conditions), (*self.chain, site)
         self.events += [
             replace(e, conditions=here + e.conditions[conditions:], chain=way + e.chain[chain:])
             for e in events

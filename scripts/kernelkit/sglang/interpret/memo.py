@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernelkit.sglang.interpret.machine import Machine
-from kernelkit.sglang.interpret.values import Choice, External, ExternalObject, FunctionRef, Unknown
+from kernelkit.sglang.interpret.machine import Event, Machine
+from kernelkit.sglang.interpret.values import (
+    PLAIN,
+    Choice,
+    External,
+    ExternalObject,
+    FunctionRef,
+    Unknown,
+)
 
 
 class _Identity(int):
@@ -25,10 +32,18 @@ def key(
     return (lasts, id(function.node), id(receiver), *prints)
 
 
-def lasting(m: Machine) -> dict[Any, Any]:
-    """What is kept for the next layer: calls of functions that see nothing of this one. Nothing
-    where the layer's trace ended early, so that some calls were not followed to their end."""
-    return {} if m.budget <= 0 else {k: kept for k, kept in m.memo.items() if k[0]}
+def held(m: Machine, key: Any) -> Any:
+    """What an earlier call left under the key; None where there was none."""
+    return None if key is None else (m.lasting if key[0] else m.memo).get(key)
+
+
+def keep(
+    m: Machine, key: Any, result: Any, events: list[Event], conditions: int, chain: int
+) -> None:
+    """Keep what a call gave. A call that was not followed to its end, because the layer's trace
+    had used up its budget, is no answer for the next layer."""
+    if key is not None and (m.budget > 0 or not key[0]):
+        (m.lasting if key[0] else m.memo)[key] = (result, events, conditions, chain)
 
 
 def _has_identity(value: Any) -> bool:
@@ -40,8 +55,11 @@ def _has_identity(value: Any) -> bool:
 def _print(value: Any) -> Any:
     if isinstance(value, (bool, int, float, str, type(None))):
         return value
-    if isinstance(value, (Unknown, Choice)):
+    if isinstance(value, Unknown):
         return "open"
+    if isinstance(value, Choice):  # what can be called of it decides what is seen
+        held = [_print(o) for o in value.options if not isinstance(o, (Unknown, *PLAIN))]
+        return ("open", *held) if held else "open"
     if isinstance(value, (list, tuple)):
         return tuple(map(_print, value))
     if isinstance(value, (External, ExternalObject)):

@@ -162,6 +162,8 @@ class Choice:
 
 def choose(*values: Any) -> Any:
     """One value if all agree, else a Choice of the different ones (at most 16)."""
+    if len(values) == 1:
+        return values[0]
     options: list[Any] = []
     for value in values:
         for option in value.options if isinstance(value, Choice) else (value,):
