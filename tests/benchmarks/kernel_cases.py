@@ -81,6 +81,9 @@ class Workload:
             if "kv_last_page_len" in definition.inputs:
                 size = definition.const_axes["page_size"]
                 given["kv_last_page_len"] = torch.full((self.axes["batch_size"],), size).int()
+        if self.equal and "cu_seqlens" in definition.inputs:
+            ends = torch.arange(self.axes["len_cu_seqlens"])
+            given["cu_seqlens"] = ends * (self.axes["total_seq_len"] // self.axes["num_seqs"])
         if self.equal and "seq_lens" in definition.inputs:  # an indexer's
             length = self.axes["max_num_pages"] * definition.const_axes["page_size"]
             given["seq_lens"] = torch.full((self.axes["batch_size"],), length).int()
@@ -140,6 +143,13 @@ def _prefill(batch: int, tokens: int, page_size: int = 0) -> Workload:
     return Workload(f"b{batch} L{tokens}", axes)
 
 
+def _ragged(sequences: int, tokens: int) -> Workload:
+    """Sequences of equal length, without a cache before them."""
+    axes = {"total_seq_len": sequences * tokens, "num_seqs": sequences,
+            "len_cu_seqlens": sequences + 1}  # fmt: skip
+    return Workload(f"b{sequences} L{tokens}", axes)
+
+
 def _experts() -> Iterator[Definition]:
     """DeepSeek-V3's on one of eight ranks; Qwen3-30B-A3B's, on one rank and on one of eight;
     DeepSeek-V2-Lite's; Qwen3-30B-A3B's and Llama 4 Scout's with scales of whole experts."""
@@ -187,6 +197,7 @@ def table() -> list[tuple[Definition, list[Workload]]]:
         (mla(16, 512, 64, 64, prefill=False), [_decode(*e, 64) for e in ((16, 2048), (64, 2048))]),
         (gdn(16, 32, 128, stage="decode"), _sizes("batch_size", 1, 32, 128)),
         (gdn(16, 32, 128, stage="mtp"), [_pool("pool_size", n, seq_len=4) for n in (1, 32, 128)]),
+        (gdn(16, 32, 128, stage="prefill"), [_ragged(1, 8192), _ragged(8, 2048), _ragged(32, 512)]),
         (mamba(64, 64, 128, 1), [_pool("state_cache_size", n) for n in (1, 64, 256)]),
         (sparse(16, 512, 64, 2048, 64), [_tokens(n) for n in (1, 16, 64, 1024)]),
         (indexer(64, 128, 2048), [_indexed(*e) for e in ((1, 8192), (64, 8192), (1, 131072))]),
@@ -227,7 +238,7 @@ def contenders(definition: Definition) -> Iterator[Contender]:
         yield Contender("triton", _from_template(definition, PLAIN))
     if definition.op_type == "mla_paged" and definition.const_axes["page_size"] == 1:
         yield Contender("vendored", _from_template(definition, "vendored_kernel"))
-    if definition.name.startswith("gdn_decode"):
+    if definition.name.startswith(("gdn_decode", "gdn_prefill")):
         yield Contender("fla", _from_template(definition, "linear_attention"))
     known = baselines.make(definition)
     from_flashinfer = all(solution.name.startswith("flashinfer") for solution in known)

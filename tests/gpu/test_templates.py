@@ -24,6 +24,7 @@ DRIVER = Path(__file__).parents[1] / "templates" / "try_template.py"
 LIMIT_SECONDS = 480  # FlashInfer and CUDA C++ are compiled at the first call
 PACKAGES = {
     "linear_attention": "fla",
+    "linear_attention_prefill": "fla",
     "flashinfer_wrapper": "flashinfer",
     "cute_dsl": "cutlass",
 }
@@ -62,6 +63,10 @@ CASES: dict[str, Cases] = {
     "gdn_mtp_qk4_v8_d128_k_last": [
         {"axes": {"batch_size": batch, "seq_len": tokens, "pool_size": pool}}
         for batch, tokens, pool in ((1, 2, 1), (3, 4, 7), (64, 4, 64), (100, 3, 128))
+    ],
+    "gdn_prefill_qk4_v8_d128_k_last": [
+        {"axes": {"total_seq_len": tokens, "num_seqs": count, "len_cu_seqlens": count + 1}}
+        for tokens, count in ((1, 1), (64, 1), (200, 7), (1000, 3), (4096, 64))
     ],
     "mamba_ssu_decode_h64_d64_s128_ng1": [
         {"axes": {"batch_size": batch, "state_cache_size": pool}}

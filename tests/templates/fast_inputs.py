@@ -158,6 +158,28 @@ def mtp(device: str) -> Iterator[Case]:
         yield "element offsets above 2^31", definition, {**inputs, "initial_state_indices": last}
 
 
+def gdn_prefill(device: str) -> Iterator[Case]:
+    """Sequences that end in a chunk, at its end, one token after; empty ones; no state; repeated
+    keys, whose products do not fade."""
+    shapes = ((2, 4, 16), (2, 2, 24)) if device == "cpu" else ((4, 8, 128), (16, 32, 128))
+    few = ((0, 65, 0, 3), (64,), (1, 129))
+    many = (*few, (8192,), (2048,) * 8, (300, 1, 64, 1000, 0, 63, 65, 128), (1,) * 200)
+    for shape in shapes:
+        definition = family("gdn").definition(*shape, stage="prefill")
+        for lengths in few if device == "cpu" else many:
+            axes = {"total_seq_len": sum(lengths), "num_seqs": len(lengths),
+                    "len_cu_seqlens": len(lengths) + 1}  # fmt: skip
+            ends = torch.tensor((0, *lengths), device=device).cumsum(0)
+            inputs = {**plain(definition, axes, device), "cu_seqlens": ends}
+            name = f"lengths {lengths[:6]}"
+            for given in ({}, {"scale": None, "state": None}):
+                yield f"{name}, {list(given)}", definition, {**inputs, **given}
+        if device == "cpu":  # with S rounded to bfloat16 no kernel keeps the tolerance here
+            alike = {n: inputs[n][:1].expand_as(inputs[n]).contiguous() for n in ("q", "k")}
+            slow = {"a": inputs["a"] - 8.0, "b": inputs["b"] + 4.0}
+            yield f"{name}, one key", definition, {**inputs, **alike, **slow}
+
+
 def mamba(device: str) -> Iterator[Case]:
     """Both types of states, padding, slots that nobody uses."""
     make = family("mamba_ssu").definition

@@ -20,8 +20,8 @@ UNFIT = "only 0-dimensional arrays"
 FAMILIES = {
     "gqa": ["gqa_paged_decode"], "sampling": ["sampling"], "mla": ["mla_paged_decode"],
     "norms": ["rmsnorm", "gemma_fused_add_rmsnorm"], "gemm": ["gemm"], "gdn": ["gdn_decode"],
-    "mtp": ["gdn_mtp"], "mamba": ["mamba_ssu_decode"], "sparse": ["dsa_sparse_attention"],
-    "indexer": ["dsa_topk_indexer"],
+    "mtp": ["gdn_mtp"], "gdn_prefill": ["gdn_prefill"], "mamba": ["mamba_ssu_decode"],
+    "sparse": ["dsa_sparse_attention"], "indexer": ["dsa_topk_indexer"],
     "rope": ["rope_with_cos_sin_cache_neox", "rope_with_cos_sin_cache_gptj"],
     "moe": [
         *(f"moe_fp8_block_scale_{routing}_topk"

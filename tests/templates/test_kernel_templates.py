@@ -31,6 +31,7 @@ GDN_64 = family("gdn").definition(8, 16, 64, stage="decode")
 NAMES = {
     "flashinfer_wrapper": GQA,
     "linear_attention": GDN,
+    "linear_attention_prefill": family("gdn").definition(4, 8, 128, stage="prefill"),
     "vendored_kernel": MLA,
     "cute_dsl": NORM(4096, 1e-5),
 }

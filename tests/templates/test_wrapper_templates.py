@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import sys
 import types
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from kernelkit.solutions.templates import FOLDER, Template  # noqa: E402
 
 GQA = family("gqa_paged").definition(32, 8, 128, 1, prefill=False)
 GDN = family("gdn").definition(4, 8, 128, stage="decode")
+GDN_PREFILL = family("gdn").definition(4, 8, 128, stage="prefill")
 Module = types.ModuleType
 Load = Callable[[str], Module]
 
@@ -200,6 +202,32 @@ def fake_rule(option: str) -> Callable[..., Any]:
     return rule
 
 
+def fake_chunks(option: str) -> Callable[..., Any]:
+    """chunk_gated_delta_rule as documented: one row of sequences, token by token through the other.
+    A tensor of starts is read, as the library reads it, on the host."""
+    one = fake_rule(option)
+
+    def rule(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor, beta: torch.Tensor,
+        scale: float, initial_state: torch.Tensor | None, cu_seqlens: torch.Tensor, **options: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        assert len(q) == 1 and cu_seqlens.dtype == torch.int64
+        output, states = torch.empty_like(v), []
+        for number, (begin, end) in enumerate(itertools.pairwise(cu_seqlens.tolist())):
+            state = None if initial_state is None else initial_state[number : number + 1]
+            for t in range(begin, end):
+                row = slice(t, t + 1)
+                output[:, row], state = one(
+                    q[:, row], k[:, row], v[:, row], g[:, row], beta[:, row], scale, state,
+                    **options,
+                )  # fmt: skip
+            states.append(state)
+        return output, torch.cat(states)
+
+    rule.__signature__ = inspect.signature(one)
+    return rule
+
+
 @pytest.fixture
 def fla(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Put a stand-in in place of flash-linear-attention."""
@@ -208,6 +236,7 @@ def fla(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         names = ("fla", "fla.ops", "fla.ops.gated_delta_rule")
         modules = [Module(name) for name in names]
         modules[-1].fused_recurrent_gated_delta_rule = fake_rule(option)
+        modules[-1].chunk_gated_delta_rule = fake_chunks(option)
         for name, module in zip(names, modules, strict=True):
             monkeypatch.setitem(sys.modules, name, module)
 
@@ -230,12 +259,25 @@ def test_linear_attention(
         assert same, f"{name} was written"
 
 
+@pytest.mark.parametrize("given", [{}, {"scale": None, "state": None}])
+def test_linear_attention_over_sequences(
+    load_template: Load, fla: Callable[[str], None], given: dict[str, Any]
+) -> None:
+    fla("transpose_state_layout")
+    axes = {"total_seq_len": 9, "num_seqs": 3, "len_cu_seqlens": 4}
+    lengths = {"cu_seqlens": torch.tensor([0, 2, 8, 9])}
+    inputs = family("gdn").make_inputs(GDN_PREFILL, axes, seed=1, given={**lengths, **given})
+    run = load_template("linear_attention_prefill").run
+    assert not fault(GDN_PREFILL, run(*inputs.values()), inputs)
+
+
+@pytest.mark.parametrize("name", ["linear_attention", "linear_attention_prefill"])
 def test_linear_attention_names_the_version_it_needs(
-    load_template: Load, fla: Callable[[str], None]
+    load_template: Load, fla: Callable[[str], None], name: str
 ) -> None:
     fla("another_option")
     with pytest.raises(ImportError, match="flash-linear-attention 0.5.0"):
-        load_template("linear_attention")
+        load_template(name)
 
 
 # CuTe DSL
