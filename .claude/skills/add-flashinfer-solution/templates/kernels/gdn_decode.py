@@ -11,6 +11,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .softplus import softplus
+
 
 @triton.jit
 def gdn_kernel(
@@ -37,10 +39,7 @@ def gdn_kernel(
     rate = tl.exp(tl.load(A_log + head).to(tl.float32))
     beta = tl.load(b_ptr + request * b_batch + head).to(tl.float32)
     q, k, v = q.to(tl.float32), k.to(tl.float32), v.to(tl.float32)
-    # log(1 + e^x) without overflow, and without loss where e^x is small.
-    tail = tl.exp(-tl.abs(gate))
-    logged = tl.where(tail < 1e-4, tail - 0.5 * tail * tail, tl.log(1.0 + tail))
-    decay = tl.exp(-rate * (tl.maximum(gate, 0.0) + logged))
+    decay = tl.exp(-rate * softplus(gate))
     beta = 1.0 / (1.0 + tl.exp(-beta))
     if HAS_STATE:
         along_k = tl.sum(state * k[None, :], axis=1)

@@ -17,6 +17,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .softplus import softplus
+
 
 @triton.jit
 def users(slots_ptr, requests, slot, last, BLOCK_REQUESTS: tl.constexpr):
@@ -32,10 +34,7 @@ def users(slots_ptr, requests, slot, last, BLOCK_REQUESTS: tl.constexpr):
 def gates(a_ptr, b_ptr, place, rate, bias):
     """Decay and beta of one token and head."""
     gate = tl.load(a_ptr + place).to(tl.float32) + bias
-    # log(1 + e^x) without overflow, and without loss where e^x is small.
-    tail = tl.exp(-tl.abs(gate))
-    logged = tl.where(tail < 1e-4, tail - 0.5 * tail * tail, tl.log(1.0 + tail))
-    decay = tl.exp(-rate * (tl.maximum(gate, 0.0) + logged))
+    decay = tl.exp(-rate * softplus(gate))
     return decay, 1.0 / (1.0 + tl.exp(-tl.load(b_ptr + place).to(tl.float32)))
 
 

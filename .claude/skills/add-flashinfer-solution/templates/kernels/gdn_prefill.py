@@ -15,6 +15,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .softplus import softplus
+
 LEVELS = tl.constexpr(6)
 CHUNK = 2**6  # tokens: 2**LEVELS
 
@@ -30,15 +32,6 @@ def sequence_of(cu_seqlens, sequences, slot, CHUNK: tl.constexpr):
         low = tl.where(begins, middle, low)
         high = tl.where(begins, high, middle)
     return low
-
-
-@triton.jit
-def log_decay(a, rate, bias):
-    """Minus rate softplus(a + bias), without overflow, and without loss where it is small."""
-    gate = a.to(tl.float32) + bias
-    tail = tl.exp(-tl.abs(gate))
-    logged = tl.where(tail < 1e-4, tail - 0.5 * tail * tail, tl.log(1.0 + tail))
-    return -rate * (tl.maximum(gate, 0.0) + logged)
 
 
 @triton.jit
@@ -76,7 +69,7 @@ def chunk_kernel(
     a = tl.load(a_ptr + gates, mask=inside, other=0.0)
     beta = tl.load(b_ptr + gates, mask=inside, other=0.0).to(tl.float32)
     beta = tl.where(inside, 1.0 / (1.0 + tl.exp(-beta)), 0.0)
-    decay = tl.cumsum(tl.where(inside, log_decay(a, rate, bias), 0.0), axis=0)
+    decay = tl.cumsum(tl.where(inside, -rate * softplus(a.to(tl.float32) + bias), 0.0), axis=0)
     j = tl.arange(0, BLOCK_K)
     place = (token * (HEADS // GROUP) + head // GROUP)[:, None] * DIM_K + j[None, :]
     real = inside[:, None] & (j < DIM_K)[None, :]

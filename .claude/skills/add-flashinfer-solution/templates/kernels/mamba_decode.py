@@ -12,6 +12,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .softplus import softplus
+
 BLOCK_REQUESTS = 256
 
 
@@ -43,10 +45,7 @@ def mamba_kernel(
             state = tl.load(state_ptr + place, mask=inside, other=0.0)
             step = tl.load(dt_ptr + request * dt_row + head * DIM).to(tl.float32)
             step += tl.load(bias_ptr + head * bias_head).to(tl.float32)
-            tail = tl.exp(-tl.abs(step))
-            # log(1 + e^x) without overflow, and without loss where e^x is small.
-            logged = tl.where(tail < 1e-4, tail - 0.5 * tail * tail, tl.log(1.0 + tail))
-            step = tl.maximum(step, 0.0) + logged
+            step = softplus(step)
             decay = tl.exp(tl.load(A_ptr + head * A_head).to(tl.float32) * step)
             group = head // GROUP * SIZE + j
             x = tl.load(x_ptr + request * x_row + head * DIM + i, mask=i < DIM, other=0.0)
