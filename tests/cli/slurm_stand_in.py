@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A stand-in for srun, scontrol and hostname on this machine, by the name that it is called by.
 
-`srun` runs its command once for each task and passes SIGTERM on; `scontrol show hostnames a,b`
-prints the names. STAND_IN_LOG gets a line for each call.
+`srun` runs its command, once. As the real one does, it passes SIGUSR1 on and answers
+SIGTERM by killing. `scontrol show hostnames a,b` prints the names, `scontrol show node a` where it
+is. STAND_IN_LOG gets a line for each call.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 
@@ -21,25 +21,21 @@ def main(words: list[str]) -> int:
     with open(os.environ["STAND_IN_LOG"], "a", encoding="utf-8") as log:
         log.write(" ".join([name, *words[1:]]).splitlines()[0] + "\n")
     if name == "scontrol":
-        print("\n".join(words[3].split(",")))
+        of_node = words[2] == "node"
+        print("   NodeAddr=127.0.0.1 NodeHostName=x" if of_node else words[3].replace(",", "\n"))
         return 0
     if name == "hostname":
-        print("127.0.0.1")
+        print("n1")
         return 0
-    options = [word for word in words[1:] if word.startswith("--")]
     first = next(n for n, word in enumerate(words[1:], 1) if not word.startswith("--"))
-    tasks = next(int(o.partition("=")[2]) for o in options if o.startswith("--ntasks="))
-    running: list[subprocess.Popen[bytes]] = []
+    task = subprocess.Popen(words[first:])
 
-    def pass_on(*_: object) -> None:
-        for process in running:
-            process.terminate()
+    def pass_on(number: int, _: object) -> None:
+        task.send_signal(signal.SIGKILL if number == signal.SIGTERM else number)
 
-    signal.signal(signal.SIGTERM, pass_on)
-    for number in range(tasks):
-        time.sleep(number * float(os.environ.get("STAGGER_SECONDS", "3")))  # of one machine
-        running.append(subprocess.Popen(words[first:]))
-    return max(abs(process.wait()) for process in running)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, pass_on)
+    return abs(task.wait())
 
 
 if __name__ == "__main__":

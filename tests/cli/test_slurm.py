@@ -27,11 +27,14 @@ def end(*_):
     say("ended")
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
-if kind == "node" and "broken" in os.environ.get("NODES", ""):
+nodes = os.environ.get("NODES", "")
+if kind == "node" and nodes == "broken":
     sys.exit("no way to the head")
 if kind == "head":
     port = next(int(w.partition("=")[2]) for w in words if w.startswith("--port="))
     listening = socket.create_server(("127.0.0.1", port))
+if kind == "node" and nodes == "slow":
+    signal.pause()
 say("started" if os.environ["RAY_AUTH_MODE"] == "token" and os.environ["RAY_AUTH_TOKEN"] else "?")
 while True:
     signal.pause()
@@ -67,6 +70,7 @@ def job(tmp_path: Path) -> dict[str, str]:
     package.mkdir(parents=True)
     (package.parent / "__init__.py").write_text(RAY, encoding="utf-8")
     (package / "__init__.py").touch()
+    (tmp_path / "packages" / "torch.py").touch()
     (package / "scripts.py").write_text(START, encoding="utf-8")
     pack = tmp_path / "the pack" / "scripts"
     pack.mkdir(parents=True)
@@ -77,7 +81,7 @@ def job(tmp_path: Path) -> dict[str, str]:
         "PYTHONPATH": str(tmp_path / "packages"), "PYTHON": sys.executable,
         "SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "n1,n2,n3",
         "SLURM_SUBMIT_DIR": str(pack.parent), "STAND_IN_LOG": str(tmp_path / "calls"),
-        "RAY_LOG": str(tmp_path / "ray.log"), "JOIN_SECONDS": "30", "STAGGER_SECONDS": "0",
+        "RAY_LOG": str(tmp_path / "ray.log"), "JOIN_SECONDS": "30",
     }  # fmt: skip
 
 
@@ -102,8 +106,9 @@ def test_ray_starts_the_benchmark_runs_and_all_ends(job: dict[str, str]) -> None
         lines[3] == f"bench --engine ray --ray-address 127.0.0.1:{port} --dataset a folder --resume"
     )
     assert lines[4:] == ["node ended", "node ended", "head ended"]
-    calls = Path(job["STAND_IN_LOG"]).read_text(encoding="utf-8")
-    assert "--nodelist=n1" in calls and "--nodes=2 --ntasks=2" in calls and "--exclude=n1" in calls
+    calls = Path(job["STAND_IN_LOG"]).read_text(encoding="utf-8").splitlines()
+    steps = sorted(call.partition("--nodelist=")[2][:2] for call in calls if call[:4] == "srun")
+    assert steps == ["n1", "n2", "n3"]
 
 
 def test_one_node_needs_no_other(job: dict[str, str]) -> None:
@@ -112,11 +117,40 @@ def test_one_node_needs_no_other(job: dict[str, str]) -> None:
     assert [line.split()[0] for line in _lines(job)] == ["head", "bench", "head"]
 
 
-def test_nodes_that_do_not_join_end_the_job(job: dict[str, str]) -> None:
-    done = _run({**job, "NODES": "broken", "JOIN_SECONDS": "3"}, "--dataset", "x")
+def test_a_node_that_cannot_join_ends_the_job_at_once(job: dict[str, str]) -> None:
+    done = _run({**job, "NODES": "broken"}, "--dataset", "x")
+    assert done.returncode == 1
+    assert "no way to the head" in done.stderr
+    assert "error: Ray has ended on a node before all had joined" in done.stderr
+    assert _lines(job) == ["head started", "head ended"]
+
+
+def test_nodes_that_do_not_join_in_time_end_the_job(job: dict[str, str]) -> None:
+    done = _run({**job, "NODES": "slow", "JOIN_SECONDS": "3"}, "--dataset", "x")
     assert done.returncode == 1
     assert "error: 1 of 3 nodes have joined within 3 s" in done.stderr
-    assert _lines(job) == ["head started", "head ended"]
+    assert sorted(_lines(job)) == ["head ended", "head started", "node ended", "node ended"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"PYTHON": "no/such/python"}, 3, "no such program on n1: PYTHON=no/such/python"),
+        ({"PYTHON": "bare"}, 3, "lacks ray: pip install"),
+        ({"KERNELKIT": "no/such/folder"}, 3, "no scripts/bench.py in no/such/folder"),
+        ({"SLURM_ARRAY_TASK_COUNT": "2"}, 2, "--nodes instead of --array"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_starts(
+    job: dict[str, str], change: dict[str, str], code: int, message: str
+) -> None:
+    bare = Path(job["STAND_IN_LOG"]).parent / "bin" / "bare"  # an interpreter without packages
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n', encoding="utf-8")
+    bare.chmod(0o755)
+    done = _run({**job, **change}, "--dataset", "x")
+    assert done.returncode == code
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert _lines(job) == []
 
 
 def test_a_cancelled_job_ends_what_it_started(job: dict[str, str]) -> None:

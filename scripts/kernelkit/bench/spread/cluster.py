@@ -208,7 +208,7 @@ class Seat:
     def _answers(self, order: dict[str, Any], names: list[str]) -> Iterator[dict[str, Any]]:
         import ray
 
-        place, host = "", "a node"
+        place, host, ended = "", "a node", False
         self.running = self.cluster.start(order, names)
         try:
             for reference in self.running:
@@ -218,12 +218,15 @@ class Seat:
                 if "text" in answer:
                     self._failed(place, [answer["text"].partition(":")[0]])
                 if "end" in answer:
-                    return
+                    ended = True  # all is told; its processes end now, before the task does
+                    continue
                 if "raised" in answer:
                     self._failed(place, names)
                     raise KernelkitError(f"{answer['raised']} (on {host})")
                 yield answer
         except ray.exceptions.RayError as error:
+            if ended:
+                return
             self._failed(place, names)
             said = str(error).strip().splitlines()
             why = said[-1][:300] if said else ""
