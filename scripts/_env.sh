@@ -63,7 +63,7 @@ install_failed() {
     die 3 "the disk is full: the environment needs about 2 GB in $VENV; free some space and run this again"
   fi
   say "$(tail -n 5 "$VENV/install.log")"
-  die 3 "pip could not install $1; its whole output is in $VENV/install.log"
+  die 3 "pip could not install $1; its whole output is in $VENV/install.log; --no-venv takes an environment that is active"
 }
 
 # A CPU build of torch where there is no NVIDIA GPU and one can be had; else what the index has.

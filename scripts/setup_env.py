@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("purpose", nargs="?", choices=PURPOSES, help="; ".join(f"{k}: {v}" for k, v in PURPOSES.items()))  # fmt: skip  # noqa: E501
     add("--path", type=Path, metavar="DIR", help="the environment (default: .venv-PURPOSE)")
-    add("--python", metavar="PROGRAM", help="the Python to make it from (default: this one, or one on PATH, that has a lock)")  # fmt: skip  # noqa: E501
+    add("--python", metavar="PROGRAM", help="the Python to make it from (default: this one, or one on PATH, that has a lock), or that a recipe is for (default: the newest with a lock)")  # fmt: skip  # noqa: E501
     add("--installer", choices=NAMES, default="auto", help="default: uv where it is on PATH, else pip")  # fmt: skip  # noqa: E501
     add("--timeout", type=cli.seconds, default=3600.0, metavar="S", help="seconds that one step may take (default: 3600)")  # fmt: skip  # noqa: E501
     add("--recipe", choices=("dockerfile", "enroot"), help="make no environment: write a container recipe of the lock")  # fmt: skip  # noqa: E501
@@ -74,11 +74,13 @@ def _list(args: argparse.Namespace) -> None:
 
 def _recipe(args: argparse.Namespace) -> None:
     from kernelkit.dataset import atomic
-    from kernelkit.machine.environments.locks import of_purpose
-    from kernelkit.machine.environments.recipes import RECIPES
+    from kernelkit.machine.environments import interpreters, locks, recipes
 
-    lock = of_purpose(args.purpose)[0]
-    text = RECIPES[args.recipe](lock)
+    if args.path:
+        raise UsageError("--path is not for a recipe", received=args.path)
+    known = locks.of_purpose(args.purpose)
+    lock = interpreters.choose(known, args.python)[0] if args.python else known[0]
+    text = recipes.RECIPES[args.recipe](lock)
     if args.output and not args.dry_run:
         if args.output.is_dir():
             raise UsageError("--output is a folder", received=args.output, allowed="a file")

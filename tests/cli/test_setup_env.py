@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from kernelkit.machine.environments.locks import PURPOSES, available, of_purpose
-from kernelkit.machine.environments.recipes import PARTS, RECIPES
+from kernelkit.machine.environments.locks import PURPOSES, Lock, available, of_purpose
+from kernelkit.machine.environments.recipes import FILES, FOLDERS, RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "setup_env.py"
@@ -65,6 +65,8 @@ def test_the_list(tmp_path: Path) -> None:
         (["cpu", "--path", "taken"], 2, "did not make"),
         (["cpu", "--installer", "uv"], 3, "uv is not on PATH"),
         (["cpu", "--recipe", "enroot", "--output", "taken"], 2, "is a folder"),
+        (["cpu", "--recipe", "enroot", "--path", "x"], 2, "not for a recipe"),
+        (["cpu", "--recipe", "enroot", "--python", "no-such-python"], 2, "none that has a lock"),
         (["cpu", "--path", "file/x", "--installer", "pip"], 2, "cannot write there"),
     ],
 )
@@ -76,6 +78,17 @@ def test_what_is_wrong_is_said(words: list[str], code: int, message: str, tmp_pa
     assert done.returncode == code and message in done.stderr and done.stdout == ""
     assert "Traceback" not in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("lock", of_purpose("cpu"), ids=lambda lock: lock.python)
+def test_a_recipe_for_a_python(lock: Lock, tmp_path: Path) -> None:
+    """--python names one of the Pythons with a lock; without it, the newest of them."""
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f"#!/bin/sh\nprintf '{lock.python}\\n{tmp_path}/python\\n'\n")
+    interpreter.chmod(0o755)
+    done = _run(SCRIPT, "cpu", "--recipe", "dockerfile", "--python", interpreter, cwd=tmp_path)
+    assert done.stdout == RECIPES["dockerfile"](lock)
+    assert f"\nFROM python:{lock.python}-" in done.stdout
 
 
 @pytest.mark.parametrize("form", RECIPES)
@@ -110,10 +123,10 @@ def test_a_recipe_is_that_of_the_lock(purpose: str, form: str, tmp_path: Path) -
 
 
 def test_a_dockerfile_copies_what_there_is() -> None:
-    assert [part for part in PARTS if not (ROOT / part).exists()] == []
+    assert [part for part in (*FOLDERS, *FILES) if not (ROOT / part).exists()] == []
     text = RECIPES["dockerfile"](of_purpose("cpu")[0])
     copied = {word for line in re.findall(r"^COPY (.*) \S+$", text, re.M) for word in line.split()}
-    assert copied == set(PARTS)
+    assert copied == {*FOLDERS, *FILES}
 
 
 def test_a_recipe_on_stdout_and_not_written(tmp_path: Path) -> None:

@@ -105,9 +105,9 @@ def test_ten_thousand_lines_load_in_under_a_second(tmp_path: Path) -> None:
     path.write_text((json.dumps(line) + "\n") * 10000)
     best = float("inf")
     for _ in range(2):
-        start = time.perf_counter()
+        start = time.process_time()  # others on the machine do not count
         assert sum(item.value is not None for item in load_jsonl(Trace, path)) == 10000
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 1.0
 
 
@@ -142,15 +142,19 @@ for n in range(100000):
 
 def test_killed_writers_leave_files_that_parse(tmp_path: Path) -> None:
     rng = random.Random(1)
+    lines = tmp_path / "lines.jsonl"
     for _ in range(12):
+        before = lines.stat().st_mtime_ns if lines.exists() else 0
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path)], env={"PYTHONPATH": str(SCRIPTS)}
         )
-        time.sleep(rng.uniform(0.1, 0.4))
+        end = time.monotonic() + 30
+        while not lines.exists() or lines.stat().st_mtime_ns == before:  # it is at work
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        if (tmp_path / "whole.json").exists():
-            assert len(set(json.loads((tmp_path / "whole.json").read_text()))) == 1
-            for line in (tmp_path / "lines.jsonl").read_text().splitlines():
-                assert len(json.loads(line)) == 500
-    assert (tmp_path / "whole.json").exists()
+        assert len(set(json.loads((tmp_path / "whole.json").read_text()))) == 1
+        for line in lines.read_text().splitlines():
+            assert len(json.loads(line)) == 500

@@ -148,9 +148,9 @@ def test_parsing_is_fast() -> None:
 
 
 def _timed(config: dict[str, Any]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()  # others on the machine do not count
     parse_config(config)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def test_parsing_imports_nothing_heavy() -> None:

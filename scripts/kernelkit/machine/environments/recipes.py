@@ -1,7 +1,8 @@
 """Container recipes of a lock: a Dockerfile, and the same in enroot's commands.
 
 Both start from the lock's base image and run setup_env.py in it, so that a container and a machine
-get the same pins by the same code.
+get the same pins by the same code. A login shell finds the environment too: Debian's /etc/profile
+sets PATH anew, and enroot starts every command through a login shell.
 """
 
 from __future__ import annotations
@@ -13,35 +14,41 @@ from kernelkit.machine.environments.locks import Lock
 PACK, ENVIRONMENT = "/opt/kernelkit", "/opt/environment"
 # What compiles kernels and fetches checkouts. CUDA's compiler comes with the base image.
 _PROGRAMS = ("ca-certificates", "g++", "git", "git-lfs", "ninja-build")
-# What of the pack a container needs; documents and tests stay outside.
-PARTS = ("scripts", ".claude", "templates", "CLAUDE.md", "pyproject.toml", "setup.py", "README.md")
+# What of the pack a container needs, without documents and tests. setup_env.py needs the first.
+FOLDERS = ("scripts", ".claude", "templates")
+FILES = ("CLAUDE.md", "LICENSE", "README.md", "pyproject.toml", "setup.py")
 
 
 def dockerfile(lock: Lock) -> str:
     """A Dockerfile, to be built in the pack's root."""
     name = f"Dockerfile.{lock.purpose}"
-    folders = [part for part in PARTS[1:] if "." not in part[1:]]
-    files = [part for part in PARTS[1:] if "." in part[1:]]
     return _lines(
         _head(lock, "dockerfile"),
         f"# In the pack's root: docker build -f {name} -t kernelkit:{lock.purpose} .",
         f"# Then: {_docker_run(lock)}",
+        '# As yourself, not as root: add --user "$(id -u):$(id -g)" -e HOME=/tmp',
+        f"# The image's own copy of the pack is {PACK}; a mounted one is used like any checkout, and",
+        "# with the image's environment: bash scripts/demo.sh --no-venv",
         f"FROM {lock.base_image}",
-        "ENV DEBIAN_FRONTEND=noninteractive",
         f"RUN {_apt(lock)}",
-        f"COPY scripts {PACK}/scripts",
-        f"RUN {_setup(lock)}",
+        f"COPY {FOLDERS[0]} {PACK}/{FOLDERS[0]}",
+        f"RUN {_setup(lock)} && {_PROFILE}",
         f"ENV VIRTUAL_ENV={ENVIRONMENT} PATH={ENVIRONMENT}/bin:$PATH",
-        *(f"COPY {folder} {PACK}/{folder}" for folder in folders),
-        f"COPY {' '.join(files)} {PACK}/",
+        *(f"COPY {folder} {PACK}/{folder}" for folder in FOLDERS[1:]),
+        f"COPY {' '.join(FILES)} {PACK}/",
         "WORKDIR /work",
         'CMD ["bash"]',
     )
 
 
 def enroot(lock: Lock) -> str:
-    """A bash script that makes kernelkit-PURPOSE.sqsh with enroot, which needs no root."""
+    """A bash script that makes kernelkit-PURPOSE.sqsh with enroot, which needs no root.
+
+    enroot neither overwrites a file nor a container. What is built has names of its own, goes when
+    the script ends in whatever way, and an older image stays until the new one is whole.
+    """
     name = f"kernelkit-{lock.purpose}"
+    base, new, box = f"{name}.base.sqsh", f"{name}.new.sqsh", f"{name}-build"
     return _lines(
         "#!/usr/bin/env bash",
         _head(lock, "enroot"),
@@ -49,14 +56,22 @@ def enroot(lock: Lock) -> str:
         f'#   enroot create -n {name} {name}.sqsh && enroot start -m "$PWD:{PACK}" {name} bash',
         f'#   srun --container-image="$PWD/{name}.sqsh" --container-mounts="$PWD:{PACK}" bash',
         "set -euo pipefail",
-        f"enroot import -o {name}-base.sqsh docker://{lock.base_image}",
-        f"enroot create -n {name} {name}-base.sqsh",
-        f'enroot start --root --rw -m "$PWD:{PACK}" {name} bash -ec \\',
-        f"  '{_apt(lock)} && {_setup(lock)} && echo PATH={ENVIRONMENT}/bin:$PATH"
-        " >> /etc/environment'",
-        f"enroot export -o {name}.sqsh {name}",
-        f"enroot remove -f {name}",
-        f"rm {name}-base.sqsh",
+        'die() { echo "error: $1" >&2; exit "$2"; }',
+        "command -v enroot >/dev/null || die 'enroot is not on PATH' 3",
+        '[ -f scripts/setup_env.py ] || die "run this in the pack\'s root, not in $PWD" 2',
+        '[[ $PWD != *[[:space:]:]* ]] || die "enroot mounts no path with spaces or colons: $PWD" 2',
+        f"clean() {{ rm -f {base} {new}; enroot remove -f {box} >/dev/null 2>&1 || true; }}",
+        "trap clean EXIT",
+        "clean",
+        f"enroot import -o {base} docker://{lock.base_image}",
+        f"enroot create -n {box} {base}",
+        f'enroot start --root --rw -m "$PWD:{PACK}" {box} bash -ec \\',
+        f"  '{_apt(lock)} && {_setup(lock)} && {_PROFILE} &&",
+        f"  echo VIRTUAL_ENV={ENVIRONMENT} >> /etc/environment &&",
+        f"  echo PATH={ENVIRONMENT}/bin:$PATH >> /etc/environment'",
+        f"enroot export -o {new} {box}",
+        f"mv {new} {name}.sqsh",
+        f"echo made {name}.sqsh",
     )
 
 
@@ -70,6 +85,13 @@ def _head(lock: Lock, form: str) -> str:
     )
 
 
+# No single quote: enroot's command stands between such.
+_PROFILE = (
+    f'echo "export VIRTUAL_ENV={ENVIRONMENT} PATH={ENVIRONMENT}/bin:\\$PATH"'
+    " > /etc/profile.d/kernelkit.sh"
+)
+
+
 def _python(lock: Lock) -> str:
     """The interpreter's name in the base image."""
     return f"python{lock.python}"
@@ -81,7 +103,8 @@ def _apt(lock: Lock) -> str:
     own = () if lock.base_image.startswith("python:") else (f"{python}-dev", f"{python}-venv")
     names = " ".join((*_PROGRAMS, *own))
     return (
-        f"apt-get update && apt-get install -y --no-install-recommends {names}"
+        "export DEBIAN_FRONTEND=noninteractive"
+        f" && apt-get update && apt-get install -y --no-install-recommends {names}"
         " && rm -rf /var/lib/apt/lists/*"
     )
 
