@@ -24,6 +24,10 @@ from kernelkit.errors import EXIT_MISSING, EXIT_OK, KernelkitError
 
 T = TypeVar("T")
 
+_CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\t"), ord("\n")}
+_TURNS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}  # of the reading direction
+_SHOWN = {code: f"\\u{code:04x}" for code in _CONTROLS | _TURNS}
+
 EXIT_CODES = (
     "exit codes: 0 ok, 1 checks failed, 2 usage, 3 missing dependency or device, "
     "4 nothing selected, 5 timeout"
@@ -182,8 +186,10 @@ def _unwritten(error: OSError) -> KernelkitError:
 
 
 def say(text: str) -> None:
-    """A line for the person: stderr, so that stdout stays one document under --json."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for the person: stderr, so that stdout stays one document under --json. Names come
+    from files of others: what would move a terminal's cursor or turn the text is shown as a code.
+    """
+    print(text.translate(_SHOWN), file=sys.stderr, flush=True)
 
 
 def emit(document: object, *, as_json: bool, text: str = "") -> None:

@@ -60,6 +60,11 @@ def test_emit_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.err == "on the side\n"
 
 
+def test_what_moves_a_terminal_is_shown_as_a_code(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.say("a\x1b[2J\x9bb\rc\u202ed\te\nf é ✓")
+    assert capsys.readouterr().err == "a\\u001b[2J\\u009bb\\u000dc\\u202ed\te\nf é ✓\n"
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     "words",

@@ -43,6 +43,7 @@ class Ground:
         told = {"layout": found["layout"], "count": slots, "scalars": found["scalars"],
                 "order": order}  # fmt: skip
         plannable = {*found["integers"], *found["scalars"]}
+        plannable = plannable if plannable < set(order) else set()  # it would be all of the work
         work = Work(**found["work"])
         return cls(slots, told, plannable, found["probes"], work, samples)
 

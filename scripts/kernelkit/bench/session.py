@@ -187,7 +187,6 @@ class Session:
             self.expect(ground, calls)
             for call in calls:
                 call.result()
-        self.freeze()
 
     def expect(self, ground: Ground, meanwhile: list[Future[Any]]) -> None:
         """Let the verifier make contents and outputs of calls to come while processes are busy."""
@@ -219,6 +218,7 @@ class Session:
         ground = self._make_ground(task, found)
         if self.settings.on_cuda:
             self._compile(entries, ground)
+        self.freeze()  # what a solution has started while it was loaded waits, too
         return self._measure(ground)
 
     def start(self, pool: Executor, entries: list[Entry]) -> list[Future[Any]]:

@@ -12,7 +12,7 @@ import random
 import secrets
 import statistics
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernelkit.bench.clock import batches, timing
 from kernelkit.bench.isolation.processes import SolutionFailedError, SolutionProcess, now_ms
@@ -25,7 +25,9 @@ from kernelkit.dataset.trace import Status
 if TYPE_CHECKING:
     from kernelkit.bench.entry import Ground
 
-LEAST_JUDGED = 0.25  # of the calls are judged in full, whatever the time it takes
+# Judged in full, whatever the time it takes: the first timed calls of each trial, and of the others
+# this share. Where a trial has few calls, a share alone would leave half of them by good luck.
+FIRST_JUDGED, LEAST_JUDGED = 5, 0.25
 MOST_DRAWS, DRAW_SECONDS = 400, 5.0
 SPIN_MS, MOST_SPIN_MS, SPIN_FACTOR = 0.05, 5.0, 1.5
 
@@ -61,7 +63,10 @@ class Trial:
                 for key in ["0/draws", *("probe/wide" for n in self.ground.probes if n == "wide")]:
                     self._draw(key)
             self._rehearse()
-            self.outcome.timing = batches.timed(self) if self._in_batches else self._by_calls()
+            made = batches.timed(self) if self._in_batches else self._by_calls()
+            if self.ground.samples:
+                self._accept(self.verifier.ask("judge_places"))
+            self.outcome.timing = made
         except RefusedError as refused:
             self.outcome.status = Status(refused.document["status"])
             self.outcome.message = str(refused)
@@ -111,7 +116,8 @@ class Trial:
                     self.late_probe()
                 number = len(samples)
                 what = f"timed call {number} of trial {trial}"
-                samples.append(self.call(what, f"{trial}/{number}", full=self._judge_next()))
+                full = number < FIRST_JUDGED or self._judge_next()
+                samples.append(self.call(what, f"{trial}/{number}", full=full))
                 if len(samples) >= 3 and time.monotonic() > deadline:
                     break
         while self.late:
@@ -156,6 +162,7 @@ class Trial:
 
     def _setup(self) -> None:
         answer = self.process.ask("setup", self.settings.timeout, names=self.setup)
+        self.process.freeze()  # it must not see the values come, nor compute ahead of the call
         self.setups_ms.append(number(answered(answer), "setup_ms"))
 
     def _cpu_sample(self) -> float:
@@ -170,7 +177,10 @@ class Trial:
 
     def _cuda_sample(self) -> float:
         spin_ms = 0.0 if self._in_batches else self.spin_ms
-        answer = answered(self.process.ask("call", self.limit, spin_ms=spin_ms, take=True))
+        said = self.process.ask("call", self.limit, spin_ms=spin_ms, take=True)
+        if not self._in_batches:
+            self.process.freeze()
+        answer = answered(said)
         sample = number(answer, "event_ms")
         self.hosts_ms.append(number(answer, "host_ms"))
         recent = statistics.median(self.hosts_ms[-9:])
@@ -185,7 +195,10 @@ class Trial:
             self.verifier.ask("collect")
             if time.monotonic() > deadline:
                 break
-        document = self.verifier.ask("judge_draws")
+        self._accept(self.verifier.ask("judge_draws"))
+
+    def _accept(self, document: dict[str, Any]) -> None:
+        """Note a judgement over many calls. Raises RefusedError."""
         self.outcome.judged.append(document)
         if document["status"] != Status.PASSED.value:
             raise RefusedError(document)

@@ -87,6 +87,10 @@ class Gemm(OpFamily):
         limit = 1e-2 if coarse else 2e-3
         return Tolerance(atol=1e-2, rtol=1e-2, row_error=limit, gain_error=limit)
 
+    def vary_values(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Mixed: the products of factors that are only moved could all be made beforehand."""
+        return probing.vary(inputs, rng, mix=True)
+
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Two rows."""
         return {"M": 2}

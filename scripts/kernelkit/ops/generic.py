@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.models.parallelism import Parallelism
+from kernelkit.ops import probing
 from kernelkit.ops.base import Axes, Cost, Inputs, OpFamily, Tolerance, Variant, all_bytes
 
 if TYPE_CHECKING:
+    import torch
+
     from kernelkit.models.spec import ModelSpec
 
 # A few units in the last place after a sum of many terms; float32 products may be TF32, which is
@@ -54,6 +57,26 @@ class Generic(OpFamily):
     def small_axes(self, definition: Definition) -> dict[str, int]:
         """Three of everything."""
         return dict.fromkeys(definition.var_axes, SMALL_AXIS)
+
+    def vary_values(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
+        """Integers of a byte are values, whose rows move. Wider ones may be tables that must agree
+        with each other, and stay as they are; but where there is nothing else, those move that are
+        in no order: a result could be kept from call to call otherwise."""
+        moved = probing.vary(inputs, rng, mix=True)
+        whole = {n: v for n, v in inputs.items() if hasattr(v, "dim") and not v.is_floating_point()}
+        values = {n for n, v in whole.items() if v.element_size() == 1 and v.dim()}
+        masks = {n for n in values if str(whole[n].dtype) == "torch.bool"}
+        if values == masks and not any(map(probing.is_values, inputs.values())):
+            values |= {n for n, v in whole.items() if v.dim() and not _ascends(v)}
+        for name in sorted(values):
+            single = whole[name].numel() == whole[name].shape[-1]
+            moved[name] = probing.rolled(whole[name], rng, columns=single)
+        return moved
+
+
+def _ascends(value: torch.Tensor) -> bool:
+    flat = value.flatten()
+    return bool((flat[1:] >= flat[:-1]).all())
 
 
 FAMILY = Generic()

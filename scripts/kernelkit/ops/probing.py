@@ -1,8 +1,8 @@
 """What the families share to make further inputs of a call: fresh contents, moved tables.
 
 A trial calls a kernel many times. Each call has contents of its own, made from given inputs by
-moving them about on their device: values keep their distribution, and no result can be kept from
-one call to the next.
+moving and mixing them on their device: values keep their distribution, and no result can be kept
+from one call to the next, nor made ahead for all calls to come.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kernelkit.dataset.definition import Definition
     from kernelkit.ops.base import Inputs
 
+MIXED_BYTES = 1 << 30
 FAR = 1 << 62  # a position that no token has
 
 
@@ -65,9 +66,31 @@ def _halves(size: int, offset: int) -> list[tuple[slice, slice]]:
     return parts + ([(slice(0, offset), slice(size - offset, size))] if offset else [])
 
 
-def vary(inputs: Inputs, rng: torch.Generator) -> Inputs:
-    """Every floating tensor rolled, each by offsets of its own; the rest as it is."""
-    return {n: rolled(v, rng) if is_values(v) else v for n, v in inputs.items()}
+def mixed(value: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """A copy in which each column comes, by chance, from one of two rolled ones.
+
+    Of rolled contents alone there are few. Where one offset decides about a result (a product's is
+    that between its factors' columns), a kernel could make the results of all offsets in a call
+    that nobody times, and look one up later. Tensors of more than MIXED_BYTES, of which no such
+    table can be had, are rolled only.
+    """
+    import torch
+
+    made = rolled(value, rng)
+    if value.dim() == 0 or value.shape[-1] < 2 or value.nbytes > MIXED_BYTES:
+        return made
+    columns = torch.randint(0, 2, (value.shape[-1],), generator=rng).bool().to(value.device)
+    first, second = made, rolled(value, rng)
+    if value.element_size() == 1:  # types of one byte go by their bits
+        first, second = _bytes(first, second)
+    return torch.where(columns, first, second).view(value.dtype)
+
+
+def vary(inputs: Inputs, rng: torch.Generator, *, mix: bool = False) -> Inputs:
+    """Every floating tensor rolled (with `mix`: mixed from itself), each in a way of its own; the
+    rest as it is."""
+    move = mixed if mix else rolled
+    return {n: move(v, rng) if is_values(v) else v for n, v in inputs.items()}
 
 
 def roll_requests(inputs: Inputs, names: dict[str, bool], rng: torch.Generator) -> Inputs:

@@ -32,6 +32,7 @@ FILTERS = {
 
 NARROW = 1e-6  # of the mass: the likeliest token alone
 WIDE_K, WIDE_P = 16, 0.9
+LEAST_MASS = 0.01  # of a mixed row
 
 
 class Sampling(OpFamily):
@@ -94,8 +95,15 @@ class Sampling(OpFamily):
         return {"batch_size": 2}
 
     def vary_values(self, definition: Definition, inputs: Inputs, rng: torch.Generator) -> Inputs:
-        """Rows keep their sum, filters change rows."""
-        return {n: probing.rolled(v, rng) if hasattr(v, "dim") else v for n, v in inputs.items()}
+        """Rows of others mixed, each brought to a sum of one; filters change rows."""
+        import torch
+
+        moved = {n: probing.rolled(v, rng) if hasattr(v, "dim") else v for n, v in inputs.items()}
+        probs = probing.mixed(inputs["probs"], rng)
+        total = probs.sum(dim=1, keepdim=True)
+        # Of a row with one likely token nothing may be left.
+        moved["probs"] = torch.where(total > LEAST_MASS, probs / total, moved["probs"])
+        return moved
 
     def probes(
         self, definition: Definition, inputs: Inputs, rng: torch.Generator

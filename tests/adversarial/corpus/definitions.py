@@ -1,4 +1,4 @@
-"""The definitions and workloads of the corpus: three of known op types, three of none.
+"""The definitions and workloads of the corpus: four of known op types, three of none.
 
 Small, so that all of it runs on two processors; the workload named `-large` is for timing.
 """
@@ -57,22 +57,31 @@ WORKLOADS: dict[str, dict[str, dict[str, int]]] = {
             "num_kv_indices": 1024,
         },
     },
+    "top_k_top_p_sampling_from_probs_v512": {
+        "sample-odd": {"batch_size": 5},
+        "sample-large": {"batch_size": 24},
+    },
     "row_softmax_n2048": {"softmax-odd": {"rows": 5}, "softmax-large": {"rows": 512}},
     "scale_n1024": {"scale-large": {"rows": 4096}},
     "dense_decode_h4_d64": {
         "decode-odd": {"batch_size": 3, "length": 251},
+        "decode-twin": {"batch_size": 3, "length": 251},
         "decode-large": {"batch_size": 8, "length": 1024},
     },
 }
 
 
+KNOWN = ("rmsnorm", "gemm", "gqa_paged", "sampling")
+
+
 def definitions() -> dict[str, Definition]:
     """All definitions by name."""
-    families = {name: ops.family_or_generic(name) for name in ("rmsnorm", "gemm", "gqa_paged")}
+    families = {name: ops.family_or_generic(name) for name in KNOWN}
     made = [
         families["rmsnorm"].definition(128, 1e-6),
         families["gemm"].definition(64, 96),
         families["gqa_paged"].definition(4, 2, 64, 4, prefill=False),
+        families["sampling"].definition("top_k_top_p", 512),
         _own("row_softmax_n2048", "row_softmax", {"x": "rows n"}, {"n": 2048}, SOFTMAX),
         _own("scale_n1024", "scale", {"x": "rows n"}, {"n": 1024}, SCALE),
         _own(

@@ -157,6 +157,9 @@ class LocalProcess:
     note_wait = SolutionProcess.note_wait
     waits_for_device = SolutionProcess.waits_for_device
 
+    def freeze(self) -> None:
+        """It makes its calls in this very process, and does nothing between them."""
+
     def ask(self, do: str, seconds: float, watch: object = None, **arguments: Any) -> Any:
         self.asked.append(do)
         try:

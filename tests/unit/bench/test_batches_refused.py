@@ -104,7 +104,8 @@ def test_a_forged_clock_gains_nothing(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "claims", ["lambda count: None", "lambda count: [1.0] * (count - 1)",
                "lambda count: [float('nan')] * count", "lambda count: [-1.0] * count",
-               "lambda count: ['1'] * count"],
+               "lambda count: ['1'] * count", "lambda count: [1e-320] * count",
+               "lambda count: [10**400] * count"],
 )  # fmt: skip
 def test_claims_that_are_no_times_are_refused(bench: Bench, claims: str) -> None:
     trial = bench.trial(RUN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,3 +100,35 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (process.folder / ".cache" / "folder").symlink_to(tmp_path)
     caches.keep(_solution(), process, SETTINGS)
     assert _brought(tmp_path / "b", _solution()) == {"triton/one"}
+
+
+def test_a_link_in_the_place_of_the_cache_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "token").write_text("of the user", encoding="utf-8")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".cache").symlink_to(tmp_path / "secrets")
+    caches.keep(_solution(), Process(tmp_path / "a"), SETTINGS)
+    assert not _brought(tmp_path / "b", _solution())
+
+
+def test_a_cache_that_nobody_can_walk_through_is_no_error(tmp_path: Path) -> None:
+    process = Process(tmp_path / "a").compile("triton/one")
+    os.mkfifo(process.folder / ".cache" / "pipe")
+    here = os.open(process.folder / ".cache", os.O_RDONLY)
+    for _ in range(1500):  # deeper than Python recurses
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    caches.keep(_solution(), process, SETTINGS)
+    assert _brought(tmp_path / "b", _solution()) == {"triton/one"}
+    subprocess.run(["rm", "-rf", str(process.folder)], check=True)  # pytest recurses, too
+
+
+def test_the_users_own_cache_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "norm.so").write_text("kernel", encoding="utf-8")
+    (tmp_path / "home" / ".cache").mkdir(parents=True)
+    (tmp_path / "home" / ".cache" / "flashinfer").symlink_to(tmp_path / "disk")
+    assert _brought(tmp_path / "a", _solution("import flashinfer\n")) == {"flashinfer/norm.so"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,6 +11,8 @@ torch = pytest.importorskip("torch")
 from kernelkit.bench.judge.draws import (  # noqa: E402
     LIMIT,
     compare_draws,
+    compare_pooled,
+    decided_places,
     deviation,
     draw_places,
     filtered,
@@ -153,3 +157,35 @@ def test_one_call_is_judged_by_its_support() -> None:
     assert outside_verdict(torch.tensor([0, 4]), {"probs": PROBS}).status is Status.PASSED
     verdict = outside_verdict(torch.tensor([4, 4]), {"probs": PROBS})
     assert verdict.status is Status.INCORRECT_NUMERICAL and "1 of 2 draws" in verdict.message
+
+
+def _pooled(sampler: Callable[[torch.Tensor, int], torch.Tensor], calls: int) -> torch.Tensor:
+    """Places of calls with contents of their own."""
+    found = []
+    for call in range(calls):
+        rng = torch.Generator().manual_seed(call)
+        probs = torch.softmax(2 * torch.randn(2, 50, generator=rng), dim=-1)
+        inputs = {"probs": probs, "top_k": torch.tensor([20, 50])}
+        mass, tokens = filtered(inputs)
+        drawn = tokens.gather(1, sampler(mass, call))[:, 0]
+        found.append(decided_places(drawn, inputs, call))
+    return torch.cat(found)
+
+
+def test_calls_with_contents_of_their_own_are_judged_together() -> None:
+    def right(mass: torch.Tensor, call: int) -> torch.Tensor:
+        return torch.multinomial(mass, 1, generator=torch.Generator().manual_seed(1000 + call))
+
+    def likeliest(mass: torch.Tensor, call: int) -> torch.Tensor:
+        return torch.zeros(len(mass), 1, dtype=torch.int64)
+
+    assert compare_pooled(_pooled(right, 500)).status is Status.PASSED
+    assert compare_pooled(_pooled(likeliest, 5)).status is Status.PASSED  # too few to say
+    for calls in (15, 500):
+        found = compare_pooled(_pooled(likeliest, calls))
+        assert found.status is Status.INCORRECT_NUMERICAL
+        assert "over all calls" in found.message
+
+
+def test_what_has_no_probabilities_has_no_places() -> None:
+    assert not len(decided_places(torch.tensor([1, 2]), {"logits": torch.ones(2, 3)}, 0))

@@ -14,6 +14,7 @@ from evaluated import QUICK, RIGHT, run_tasks, solution_of, task_of, verdict_of 
 
 from kernelkit.bench.evaluation import Evaluator  # noqa: E402
 from kernelkit.bench.isolation.sandbox import MEASURES  # noqa: E402
+from kernelkit.dataset.definition import Definition  # noqa: E402
 from kernelkit.dataset.trace import Evaluation, Status, Trace  # noqa: E402
 from kernelkit.ops import gqa_paged, sampling  # noqa: E402
 
@@ -192,6 +193,66 @@ def test_setup_never_sees_values(evaluator: Evaluator) -> None:
     found = verdict_of(evaluator, text)
     assert found.status is Status.PASSED
     assert "setup(hidden_states) is not called" in found.log
+
+
+def _doubled(dtypes: dict[str, str]) -> Definition:
+    """An op over integers: the sum of its inputs."""
+    names = ", ".join(dtypes)
+    return Definition.model_validate({
+        "name": "sum_of_" + "_".join(dtypes), "op_type": "sum_of",
+        "axes": {"n": {"type": "var"}},
+        "inputs": {name: {"shape": ["n"], "dtype": dtype} for name, dtype in dtypes.items()},
+        "outputs": {"output": {"shape": ["n"], "dtype": "int32"}},
+        "reference": f"import torch\n\ndef run({names}):\n"
+                     f"    return sum(x.to(torch.int32) for x in ({names},))\n",
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "wanted"),
+    [({"q": "int32", "k": "int8"}, "k"), ({"q": "int32", "k": "int32"}, "q, k")],
+    ids=["values of a byte", "all there is"],
+)
+def test_setup_does_not_get_the_work_itself(
+    evaluator: Evaluator, dtypes: dict[str, str], wanted: str
+) -> None:
+    definition = _doubled(dtypes)
+    text = definition.reference + f"\ndef setup({wanted}):\n    raise AssertionError\n"
+    solution = solution_of(text, definition=definition)
+    (trace,) = run_tasks(evaluator, task_of(solution, definition=definition, axes={"n": 64}))
+    assert isinstance(trace, Trace), trace
+    assert trace.evaluation.status is Status.PASSED, trace.evaluation.log
+    assert f"setup({wanted}) is not called" in trace.evaluation.log
+
+
+@pytest.mark.parametrize("kinds", [["int8"], ["int64", "int32"], ["bool", "int32"]])
+def test_a_result_over_integers_cannot_be_kept(evaluator: Evaluator, kinds: list[str]) -> None:
+    definition = _doubled({f"x{number}_{kind}": kind for number, kind in enumerate(kinds)})
+    kept = "\nkept = []\ndef run(*x):\n    kept.append(fresh(*x))\n    return kept[0]\n"
+    text = definition.reference.replace("def run", "def fresh") + kept
+    for program, status in ((definition.reference, "PASSED"), (text, "INCORRECT_NUMERICAL")):
+        solution = solution_of(program, definition=definition)
+        (trace,) = run_tasks(evaluator, task_of(solution, definition=definition, axes={"n": 500}))
+        assert isinstance(trace, Trace), trace
+        assert trace.evaluation.status.value == status, trace.evaluation.log
+
+
+def test_workloads_of_equal_axes_have_contents_of_their_own(evaluator: Evaluator) -> None:
+    """A result kept from one workload is in none of the next."""
+    text = RIGHT.replace("def run", "def fresh") + (
+        "\nseen = set()\n"
+        "def run(hidden_states, weight):\n"
+        "    key = bytes(hidden_states.view(-1)[:8].float().numpy())\n"
+        "    assert key not in seen, 'seen before'\n"
+        "    seen.add(key)\n"
+        "    return fresh(hidden_states, weight)\n"
+    )
+    solution = solution_of(text)
+    axes = {"batch_size": 200}  # so many that no contents come twice by chance
+    tasks = [task_of(solution, axes=axes, uuid=uuid) for uuid in ("one", "two")]
+    for trace in run_tasks(evaluator, *tasks):
+        assert isinstance(trace, Trace), trace
+        assert trace.evaluation.status is Status.PASSED, trace.evaluation.log
 
 
 def test_random_draws_are_judged_by_frequency(evaluator: Evaluator) -> None:

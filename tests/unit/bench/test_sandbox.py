@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -84,6 +85,33 @@ def test_seccomp_refuses_internet_and_signals() -> None:
     if code == 77:
         pytest.skip("no seccomp here")
     assert code == 0
+
+
+@linux
+def test_nothing_in_the_kernel_outlives_a_solution() -> None:
+    def check() -> None:
+        if not seccomp.install(allow_signals=False):
+            os._exit(77)
+        library = ctypes.CDLL(None, use_errno=True)
+        numbers = seccomp.MACHINES[platform.machine()][1]
+        for name in ("shmget", "semget", "msgget", "mq_open", "add_key", "request_key", "keyctl"):
+            ctypes.set_errno(0)
+            assert library.syscall(numbers[name], 0, 1, 0o600, 0, 0) == -1, name
+            assert ctypes.get_errno() == errno.EPERM, name
+
+    code = _in_a_fork(check)
+    if code == 77:
+        pytest.skip("no seccomp here")
+    assert code == 0
+
+
+@linux
+def test_a_solution_is_ended_first_where_memory_runs_out() -> None:
+    def check() -> None:
+        sandbox.be_ended_first()
+        assert Path("/proc/self/oom_score_adj").read_text().strip() == "1000"
+
+    assert _in_a_fork(check) == 0
 
 
 def _io_uring() -> int:

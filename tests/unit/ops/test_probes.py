@@ -111,8 +111,13 @@ def test_varied_values_are_the_same_values_elsewhere(name: str) -> None:
     for key, value in inputs.items():
         if probing.is_values(value) and value.float().unique().numel() > 3:
             assert not _same(first[key], value), key
-            values = (x.float().flatten().sort().values for x in (first[key], value))
-            assert torch.equal(*values), key
+            if key == "probs":  # mixed rows are brought to a sum of one
+                assert torch.allclose(first[key].sum(1), torch.ones(len(value))), key
+            elif definition.op_type == "gemm":  # mixed
+                assert torch.isin(first[key].float(), value.float()).all(), key
+            else:
+                values = (x.float().flatten().sort().values for x in (first[key], value))
+                assert torch.equal(*values), key
     assert not all(_same(first[key], second[key]) for key in inputs)
 
 

@@ -40,6 +40,31 @@ def test_rolled_moves_rows_and_columns() -> None:
         assert probing.rolled(torch.ones(shape), generator(1, "x")).shape == shape
 
 
+def test_mixed_takes_each_column_from_one_of_two_moves() -> None:
+    value = torch.arange(640.0).view(10, 64) + 1
+    found = probing.mixed(value, generator(1, "x"))
+    columns = [column.tolist() for column in found.T]
+    rows = [sorted(row.tolist()) for row in value]
+    moves = {(r, c) for r in range(1, 10) for c in range(1, 64)
+             if any((value.roll((r, c), (0, 1)) == found).all(0))}  # fmt: skip
+    whole = [sum(bool((value.roll(m, (0, 1)) == found)[:, j].all()) for j in range(64))
+             for m in moves]  # fmt: skip
+    assert sum(sorted(whole)[-2:]) == 64 and 8 < sorted(whole)[-2]
+    assert all(sorted(row.tolist()) not in rows for row in found)
+    assert len({tuple(column) for column in columns}) > 32
+    half = value.clamp(max=200).to(torch.float8_e4m3fn)
+    assert probing.mixed(half, generator(1, "x")).dtype == torch.float8_e4m3fn
+    for shape in ((0, 3), (1, 1), ()):
+        assert probing.mixed(torch.ones(shape), generator(1, "x")).shape == shape
+
+
+def test_a_large_tensor_is_rolled_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = torch.arange(640.0).view(10, 64)
+    monkeypatch.setattr(probing, "MIXED_BYTES", 100)
+    moved, rolled = (move(value, generator(1, "x")) for move in (probing.mixed, probing.rolled))
+    assert torch.equal(moved, rolled)
+
+
 def test_permutations_keep_padding() -> None:
     ids = torch.tensor([3, -1, 0, 9, -1], dtype=torch.int32)
     for count in (10, 11, 1000):

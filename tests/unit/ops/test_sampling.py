@@ -11,6 +11,7 @@ from specs import DENSE  # noqa: E402
 
 from kernelkit.models.parallelism import Parallelism  # noqa: E402
 from kernelkit.ops import family  # noqa: E402
+from kernelkit.ops.base import generator  # noqa: E402
 
 OP = family("sampling")
 ROW = [0.1, 0.4, 0.05, 0.3, 0.15]
@@ -127,3 +128,13 @@ def test_small_vocabularies(vocab: int) -> None:
 
 def test_samples_are_compared_as_draws() -> None:
     assert OP.tolerance(OP.definition("top_k", 10)).samples
+
+
+def test_a_mixed_row_without_its_likely_token_stays_a_distribution() -> None:
+    definition = family("sampling").definition("top_p", 64)
+    probs = torch.zeros(4, 64)
+    probs[:, 5] = 1.0  # one token alone: some mixed rows have none of it
+    inputs = {"probs": probs, "top_p": torch.full((4,), 0.9)}
+    for seed in range(20):
+        found = family("sampling").vary(definition, inputs, generator(seed, "x"))["probs"]
+        assert torch.allclose(found.sum(1), torch.ones(4)) and (found >= 0).all()

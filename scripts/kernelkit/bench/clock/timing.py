@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 MIN_SAMPLES = 10  # of a trial, before the stop rule may end it
+LEAST_MS, MOST_MS = 1e-6, 1e12  # that a process may claim of a call
 CLOCK_MS = 1e-3  # of the orchestrator's clock: no CPU sample is below it
 ENOUGH = 0.01  # relative error of the median at which more samples are not worth their time
 FLUSH_L2_SIZES = 2  # bytes written to empty the cache, in sizes of the L2
@@ -107,8 +108,9 @@ def settled(samples: list[float], method: str = "wall clock") -> bool:
 
 
 def sound(sample: float) -> bool:
-    """Whether a sample can be a time."""
-    return isinstance(sample, (int, float)) and 0 < sample < math.inf
+    """Whether a sample can be a time: no clock here sees less than a nanosecond, and no float holds
+    every integer."""
+    return isinstance(sample, (int, float)) and LEAST_MS <= sample <= MOST_MS
 
 
 class Flusher:

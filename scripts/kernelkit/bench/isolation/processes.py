@@ -102,20 +102,24 @@ class SolutionProcess:
         if state == "T":  # it has stopped itself: that would look like a slow call
             with contextlib.suppress(OSError):
                 os.kill(self.pid, signal.SIGCONT)
-        used = sum(_resident_bytes(pid) for pid in self._family())
+        used = sum(_resident_bytes(pid) for pid in self._family(*self._strays()))
         if used > self.memory_limit:
             text = f"killed: uses {used / 2**30:.1f} GiB of memory"
             raise SolutionFailedError(Status.RUNTIME_ERROR, text)
 
-    def _family(self) -> Iterator[int]:
-        """The process and all that descends from it; also processes that have left their parents:
-        these are the nursery's children now."""
-        strays = set(children(self.nursery.service.process.pid)) - self.nursery.known
-        waiting = [self.pid, *strays]
+    def _family(self, *others: int) -> Iterator[int]:
+        """The process, `others`, and all that descends from them."""
+        waiting = [self.pid, *others]
         while waiting:
             pid = waiting.pop()
             yield pid
             waiting += children(pid)
+
+    def _strays(self) -> set[int]:
+        """Processes that have left their parents: they are the nursery's children now. Where each
+        solution has a user of its own, only those of this one."""
+        strays = set(children(self.nursery.service.process.pid)) - self.nursery.known
+        return {pid for pid in strays if self.user in (None, _user(pid))}
 
     def note_wait(self, waited: bool) -> None:
         """Say whether the gate had to be opened for it: twice in a row, and its calls wait for the
@@ -130,14 +134,16 @@ class SolutionProcess:
         return self.waits >= 2
 
     def freeze(self) -> None:
-        """Stop it and all its descendants, at once: what it did not do by now is not done."""
+        """Stop it and all its descendants, at once: what it did not do by now is not done. What has
+        left its parents is ended: nobody could tell for whom it would have to go on later."""
         self.frozen = []
         for _ in range(3):  # until no new descendant turns up
-            fresh = [pid for pid in self._family() if pid not in self.frozen]
+            strays = self._strays()
+            fresh = [pid for pid in self._family(*strays) if pid not in self.frozen]
             for pid in fresh:
                 with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGSTOP)
-            self.frozen += fresh
+                    os.kill(pid, signal.SIGKILL if pid in strays else signal.SIGSTOP)
+            self.frozen += [pid for pid in fresh if pid not in strays]
             if len(fresh) <= 1:
                 return
 
@@ -203,6 +209,14 @@ def _resident_bytes(pid: int) -> int:
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _user(pid: int) -> int | None:
+    try:
+        text = Path(f"/proc/{pid}/status").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Uid:")), -1)
 
 
 def _machine_bytes() -> int:

@@ -80,6 +80,7 @@ class SolutionProcess:
             self.memory: HostMemory | DeviceMemory = HostMemory.open(Path(arena), arena_bytes)
         else:
             self._open_cuda(arena, arena_bytes, events)
+        sandbox.be_ended_first()
         isolation += ["no network"] if sandbox.leave_network() else []
         if self.order["user"] is not None:
             sandbox.become(self.order["user"])

@@ -24,15 +24,16 @@ PLANNED = (
 
 
 class Contents:
-    """The inputs of one workload by key, on one device."""
+    """The inputs of one workload by key, on one device. `workload`: its name, for those of another
+    one with the same axes must differ."""
 
     def __init__(
         self, definition: Definition, axes: dict[str, int], given: dict[str, Any], seed: int,
-        device: str,
+        device: str, workload: str = "",
     ) -> None:  # fmt: skip
         self.definition, self.device = definition, device
         self.family = ops.family_or_generic(definition.op_type)
-        text = f"{seed}/{definition.name}/{sorted(axes.items())}"
+        text = f"{seed}/{definition.name}/{sorted(axes.items())}/{workload}"
         self.seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "little")
         self.base = self.family.make_inputs(
             definition, axes, self.seed, device, given=given, drawn_there=True

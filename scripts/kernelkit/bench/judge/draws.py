@@ -77,7 +77,33 @@ def _uneven(counts: torch.Tensor) -> float:
     return _normal(float((counts - expected).square().sum()) / expected, len(counts) - 1)
 
 
-def draw_places(draws: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
+def decided_places(draws: torch.Tensor, inputs: dict[str, Any], seed: int) -> torch.Tensor:
+    """The places of one call's `draws` [rows], of the rows without a tie; none where the inputs are
+    no probabilities. `seed`: another one for each call, so that places can be pooled."""
+    probs = inputs.get("probs")
+    if probs is None or probs.dim() != 2:
+        return draws.new_zeros(0).double()
+    return draw_places(draws[None], inputs, seed)[0, ~tied(inputs)]
+
+
+def compare_pooled(places: torch.Tensor) -> Verdict:
+    """The verdict on the places of many calls, each with contents of its own: [n], uniform for a
+    right sampler. One that draws rightly where contents repeat alone is seen here."""
+    import torch
+
+    bins = min(BINS, len(places) // POOLED_BELOW)
+    if bins < 2:
+        return Verdict(Status.PASSED)
+    score = _uneven(torch.histc(places.float().cpu(), bins, 0.0, 1.0).double())
+    if score <= LIMIT:
+        return Verdict(Status.PASSED)
+    text = f"over all calls, {len(places)} draws are not of their distributions: {score:.1f} sigma"
+    return Verdict(Status.INCORRECT_NUMERICAL, message=text)
+
+
+def draw_places(
+    draws: torch.Tensor, inputs: dict[str, Any], seed: int | None = None
+) -> torch.Tensor:
     """[n, rows] in [0, 1): the mass of the likelier tokens, and a random part of the own."""
     import torch
 
@@ -87,8 +113,14 @@ def draw_places(draws: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
     )
     drawn = rank.gather(1, draws.t().long())  # [rows, n]
     own, above = mass.gather(1, drawn), (mass.cumsum(dim=1) - mass).gather(1, drawn)
-    part = torch.rand(own.shape, generator=torch.Generator().manual_seed(len(draws)))
+    part = torch.rand(own.shape, generator=_parts(len(draws) if seed is None else seed))
     return (above + part.to(own.device) * own).clamp(0.0, 1.0 - 1e-7).t()
+
+
+def _parts(seed: int) -> torch.Generator:
+    import torch
+
+    return torch.Generator().manual_seed(seed)
 
 
 def filtered(inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -76,9 +76,9 @@ class Slots:
         used[:, self.cut // WORD :].copy_(words(self.poisons[self.round]))
 
     def write_integers(self, image: torch.Tensor) -> None:
-        """Write the integer tensors of an image's first slot; all else stays as it was."""
+        """Write the index tensors of an image's first slot; all else stays as it was."""
         for name, value in self.inputs(image, 0).items():
-            if not value.dtype.is_floating_point:
+            if is_index(value):
                 place = self.layout.inputs[name]
                 self.arena[0, place.offset : place.end].copy_(image[0, place.offset : place.end])
 
@@ -132,6 +132,13 @@ class Slots:
             if inside.numel() and not torch.equal(zone, inside.expand_as(zone)):
                 return GUARD
         return ""
+
+
+def is_index(tensor: torch.Tensor) -> bool:
+    """Whether it can be a table (lengths, pages, positions), which a solution may plan by. Integers
+    of a byte or two are values in a format of their own: quantised caches and weights."""
+    kind = tensor.dtype
+    return not kind.is_floating_point and not kind.is_complex and tensor.element_size() >= 4
 
 
 def words(raw: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,12 @@ from kernelkit.bench.judge import rules
 from kernelkit.bench.judge.compare import Verdict
 from kernelkit.bench.judge.contents import Contents
 from kernelkit.bench.judge.documents import document, dtype_names, load
+from kernelkit.bench.judge.drawn import Drawn
 from kernelkit.bench.judge.equipment import Device
 from kernelkit.bench.judge.images import Images
 from kernelkit.bench.judge.lot import Found, Judge, Lot, some
 from kernelkit.bench.judge.reference import Reference, Tensors, same_bytes
-from kernelkit.bench.judge.slots import Slots
+from kernelkit.bench.judge.slots import Slots, is_index
 from kernelkit.bench.limits import cost
 from kernelkit.dataset.definition import Definition
 from kernelkit.dataset.trace import Status
@@ -95,19 +96,19 @@ class Station:
             raise FormatError("no output has an element: nothing can be judged")
         self.name, self.axes = key, axes
         self.rest()
-        self.contents = Contents(self.definition, axes, load(given), seed, self.device.name)
+        self.contents = Contents(self.definition, axes, load(given), seed, self.device.name, key)
         first = self.contents.inputs("0/first")
         self.tensors = [n for n, value in first.items() if isinstance(value, torch.Tensor)]
         names = dtype_names()
         inputs = {n: (list(first[n].shape), names[str(first[n].dtype)]) for n in self.tensors}
         self.layout = lay_out(inputs, outputs)
         self.scalars = {n: value for n, value in first.items() if n not in self.tensors}
-        self.draws: dict[str, list[torch.Tensor]] = {}
+        self.drawn = Drawn()
         self.current: dict[str, Any] = {}
         self.judge = Judge(self.definition, self.tolerance)
         self.slots = Slots(self.raw, self.layout)
         self.images = Images(self.contents, self.slots, self.most_bytes)
-        integers = [n for n in self.tensors if not first[n].dtype.is_floating_point]
+        integers = [n for n in self.tensors if is_index(first[n])]
         return {
             "layout": self.layout.to_json(),
             "scalars": self.scalars,
@@ -141,7 +142,7 @@ class Station:
         same = all(
             n in before and same_bytes(before[n], self.current[n])
             for n in self.tensors
-            if not self.current[n].dtype.is_floating_point
+            if is_index(self.current[n])
         )
         return {"index_changed": not same}
 
@@ -201,6 +202,8 @@ class Station:
             [places[number] for number in distance],
         )
         found = self.judge.judge(lot, touched)
+        if self.tolerance.samples and found.verdict.status is Status.PASSED:
+            self.drawn.note(lot)
         refused = None if found.refused is None else numbers[found.refused]
         if any(found.besides) and (wrong := self.slots.trespass(self.image, allowed)):
             verdict = Verdict(Status.INCORRECT_NUMERICAL, message=wrong)
@@ -223,23 +226,17 @@ class Station:
     def collect(self) -> bool:
         """Keep the outputs of this call as one draw."""
         found = self.slots.outputs(self.slots.results(1), taken=self.device.on_cuda)
-        for name, value in found.items():
-            self.draws.setdefault(name, []).append(value[0].clone())
+        self.drawn.collect(found)
         return True
 
     def judge_draws(self) -> dict[str, Any]:
         """Compare the collected draws with as many of the reference's, by frequency."""
-        import torch
+        found = self.drawn.judge_repeated(lambda: self.reference.call(self.current), self.current)
+        return document(Found(found, None, []))
 
-        collected, self.draws = self.draws, {}
-        count = len(next(iter(collected.values())))
-        own: dict[str, list[torch.Tensor]] = {name: [] for name in collected}
-        for _ in range(count):
-            for name, value in self.reference.call(self.current).items():
-                own[name].append(value)
-        got = {name: torch.stack(values) for name, values in collected.items()}
-        want = {name: torch.stack(values) for name, values in own.items()}
-        return document(Found(rules.judge_draws(got, want, self.current), None, []))
+    def judge_places(self) -> dict[str, Any]:
+        """Judge by their places the draws of all calls since, whose contents never repeat."""
+        return document(Found(self.drawn.judge_places(), None, []))
 
     def time_reference(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Time the reference on the contents in hand, in this process (CUDA): a timing's facts."""

@@ -19,7 +19,7 @@ from kernelkit.dataset.definition import Definition
 
 OF_THE_STATION = (
     "make_arena", "workload", "fill", "expect", "rehearse", "check", "check_each", "collect",
-    "judge_draws", "time_reference", "copies_ms", "open_gate", "close_gate",
+    "judge_draws", "judge_places", "time_reference", "copies_ms", "open_gate", "close_gate",
 )  # fmt: skip
 
 
