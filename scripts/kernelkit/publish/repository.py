@@ -46,8 +46,7 @@ class Repository:
         try:
             top = Path(git("rev-parse", "--show-toplevel", at=root).rstrip("\n")).resolve()
         except GitError as error:
-            said = f"{what} is not a git checkout: {error.received}"
-            raise UsageError(said, received=path, next_step=next_step) from None
+            raise _no_checkout(what, path, root, str(error.received), next_step) from None
         if top != root:
             raise UsageError(
                 f"{what} is a folder inside another git checkout", received=path,
@@ -150,3 +149,13 @@ class Repository:
                     "the branch is checked out", received=f"{branch} in {folder}",
                     next_step=f"git -C {quote(folder)} switch --detach, or another --branch-prefix",
                 )  # fmt: skip
+
+
+def _no_checkout(what: str, path: Path, root: Path, said: str, next_step: str) -> UsageError:
+    """Why git sees no checkout there. That it is another user's is no matter of the path."""
+    if "dubious ownership" in said:
+        return UsageError(
+            f"{what} belongs to another user, and git does not read it", received=path,
+            next_step=f"git config --global --add safe.directory {quote(str(root))}",
+        )  # fmt: skip
+    return UsageError(f"{what} is not a git checkout: {said}", received=path, next_step=next_step)

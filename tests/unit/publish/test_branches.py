@@ -198,6 +198,14 @@ def test_a_cure_can_be_pasted_where_the_path_has_a_space(tmp_path: Path) -> None
     assert f"git -C '{folder}' fetch origin" in str(refused.value)
 
 
+def test_a_checkout_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("init", "-q", at=tmp_path)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UsageError, match="another user") as caught:
+        Repository.open(tmp_path, Git(), "origin", what="the dataset", option="--dataset-repo")
+    assert "safe.directory" in str(caught.value.next_step)
+
+
 def test_the_manifest_says_what_was_made(
     desk: Desk, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
