@@ -26,6 +26,7 @@ KINDS = [
     ("fp4_block", "renorm"),
     ("fp4_block", "llama4"),
     ("fp4_routed", None),
+    ("bf16", None),
 ]
 SIZES = {"small": ({"seq_len": 5}, 16, 4), "large": ({"seq_len": 128}, 32, 8)}
 

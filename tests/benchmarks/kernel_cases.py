@@ -152,7 +152,8 @@ def _ragged(sequences: int, tokens: int) -> Workload:
 
 def _experts() -> Iterator[Definition]:
     """DeepSeek-V3's on one of eight ranks; Qwen3-30B-A3B's, on one rank and on one of eight;
-    DeepSeek-V2-Lite's; Qwen3-30B-A3B's and Llama 4 Scout's with scales of whole experts."""
+    DeepSeek-V2-Lite's; Qwen3-30B-A3B's and Llama 4 Scout's with scales of whole experts;
+    Qwen3-30B-A3B's in bfloat16."""
     make = family("moe").definition
     large = {"hidden_size": 7168, "intermediate_size": 2048}
     small = {"hidden_size": 2048, "intermediate_size": 768}
@@ -163,6 +164,7 @@ def _experts() -> Iterator[Definition]:
     lite = {"hidden_size": 2048, "intermediate_size": 1408}
     yield make("fp8_block", "default", num_experts=64, top_k=6, **lite)
     yield make("fp8_per_tensor", "renorm", num_experts=128, top_k=8, **small)
+    yield make("bf16", None, num_experts=128, top_k=8, **small)
     scout = {"hidden_size": 5120, "intermediate_size": 8192}
     yield make("fp8_per_tensor", "llama4", num_experts=16, top_k=1, **scout)
 

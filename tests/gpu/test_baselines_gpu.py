@@ -71,6 +71,7 @@ def definitions() -> list[Definition]:
           for kind in ("fp8_block", "fp8_per_tensor", "fp4_block")),
         moe.definition("fp8_per_tensor", "llama4", **single),
         moe.definition("fp4_routed", None, **sizes),
+        moe.definition("bf16", None, **sizes),
         *(family("rope").definition(128, 64, neox=neox) for neox in (False, True)),
         *(family("sampling").definition(k, 128256) for k in ("top_k", "top_p", "top_k_top_p")),
     ]  # fmt: skip

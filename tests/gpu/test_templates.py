@@ -108,6 +108,7 @@ CASES: dict[str, Cases] = {
             "trtllm_fp8_per_tensor_scale_moe_topk8_e16_h2048_i768",
             "trtllm_fp8_per_tensor_scale_moe_topk1_e16_h5120_i8192",
             "trtllm_fp8_per_tensor_scale_moe_topk1_e2_h5120_i8192",
+            "cutlass_fused_moe_e128_h2048_i768_topk8",
         )
     },
     "rmsnorm_h4096": NORM,

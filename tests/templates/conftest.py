@@ -51,6 +51,7 @@ def every_small_definition() -> list[Definition]:
         *(gdn.definition(2, 4, 16, stage=stage) for stage in ("decode", "mtp", "prefill")),
         ops.family("mamba_ssu").definition(4, 16, 16, 2),
         *(moe.definition(kind, "renorm", **sizes) for kind in ("fp8_block", "fp4_block")),
+        moe.definition("bf16", None, **sizes),
         *(ops.family("rope").definition(16, 8, neox=neox) for neox in (False, True)),
         *(ops.family("sampling").definition(k, 40) for k in ("top_k", "top_p", "top_k_top_p")),
     ]

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import fast_inputs
 import torch
 from fast_inputs import Case
+from fast_inputs_experts import moe_bf16
 
 from kernelkit.bench.judge import rules
 from kernelkit.bench.judge.draws import compare_draws
@@ -80,7 +81,8 @@ NAMES = (
     "indexer",
 )
 FAMILIES: dict[str, Callable[[str], Iterator[Case]]] = {
-    name: getattr(fast_inputs, name) for name in NAMES
+    **{name: getattr(fast_inputs, name) for name in NAMES},
+    "moe_bf16": moe_bf16,
 }
 MANY_PARTS = {"BLOCK_TOKENS": 16, "LEAST_BLOCKS": 1, "PROGRAMS_PER_SM": 16}
 # Other parameters than the tuned ones: {} leaves those.
@@ -103,6 +105,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gdn_prefill": [{}, {"BLOCK_V": 16}],
     "mamba": [{}, {"BLOCK_DIM": 8}],
     "moe": [{}, {"PROGRAMS_PER_SM": 256}, {"BLOCK_ROWS": 64, "BLOCK_COLUMNS": 128}],
+    "moe_bf16": [
+        {},
+        {"PROGRAMS_PER_SM": 256, "BLOCK_K": 16},
+        {"BLOCK_ROWS": 64, "BLOCK_COLUMNS": 128, "BLOCK_K": 64},
+    ],
     "indexer": [{}, {"BLOCK": 256}, {"BLOCK": 128, "PROGRAMS_PER_SM": 1}],
     "rope": [{}, {"BLOCK_HEADS": 2}, {"BLOCK_HEADS": 16}],
     "prefill": [

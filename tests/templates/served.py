@@ -21,6 +21,7 @@ def definitions() -> dict[str, Definition]:
             moe("fp8_per_tensor", "llama4", num_experts=16, num_local_experts=n, top_k=1, **scout)
             for n in (16, 2)
         ),
+        moe("bf16", None, num_experts=128, top_k=8, **small),
         *(family("gdn").definition(4, 8, 128, stage=s) for s in ("decode", "mtp", "prefill")),
         family("mamba_ssu").definition(64, 64, 128, 1),
         family("dsa_paged").sparse(16, 512, 64, 2048, 64),

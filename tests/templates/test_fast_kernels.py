@@ -28,6 +28,7 @@ FAMILIES = {
           for routing in ("ds_routing", "renorm", "renorm_naive", "default", "llama4", "topk")),
         "per_tensor_scale_moe_topk1_", "per_tensor_scale_moe_topk2_",
     ],
+    "moe_bf16": ["cutlass_fused_moe_e5_h72_i40_topk2", "cutlass_fused_moe_e4_h32_i136_topk3"],
     "prefill": ["gqa_ragged_prefill", "gqa_paged_prefill"],
 }  # fmt: skip
 

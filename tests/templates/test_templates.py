@@ -30,13 +30,21 @@ NVCC = shutil.which("nvcc")
 
 @pytest.fixture(scope="module")
 def real_definitions() -> dict[str, Definition]:
-    """The definitions of the bundled configs at the TP and EP sizes that the templates name."""
+    """The definitions of the bundled configs at the TP and EP sizes that the templates name; their
+    experts in bfloat16 too, which no model has by default."""
     found: dict[str, Definition] = {}
     degrees = [Parallelism(tp=size) for size in (1, 2, 4, 8)]
     request = Request(parallel=(*degrees, Parallelism(tp=8, ep=8)))
     for path in sorted(CONFIGS.glob("*.json")):
-        for variant in derive(load_model(None, None, path).spec, request).variants:
+        spec = load_model(None, None, path).spec
+        for variant in derive(spec, request).variants:
             found.setdefault(variant.definition.name, variant.definition)
+        if spec.moe is not None:
+            plain = FAMILY.definition(
+                "bf16", None, num_experts=spec.moe.num_experts, top_k=spec.moe.top_k,
+                hidden_size=spec.hidden_size, intermediate_size=spec.moe.intermediate_size,
+            )  # fmt: skip
+            found.setdefault(plain.name, plain)
     return found
 
 
@@ -138,6 +146,13 @@ def test_fast_experts(kind: str, routing: str, wanted: str) -> None:
         text = scaffold(definition, template, own=own, author="a", name="n")[MAIN]
         named = f"ROUTING = {routing!r}\n" in text
         assert named == wanted.endswith("block") and f"TOP_K = {top_k}\n" in text
+
+
+def test_fast_experts_of_a_given_routing() -> None:
+    definition = FAMILY.definition("bf16", None, top_k=2, **EXPERTS)
+    assert choose(TEMPLATES, "fast_kernel", definition)[0].name == "fast_moe_bf16"
+    assert "fast_moe_bf16" not in {t.name for t in serving(TEMPLATES, FAMILY.definition(
+        "fp4_routed", None, top_k=2, **EXPERTS))}  # fmt: skip
 
 
 def test_what_the_list_shows() -> None:

@@ -7,7 +7,7 @@ block scales, in bfloat16 on dequantised weights for the other kinds.
 from __future__ import annotations
 
 from kernelkit.dataset.definition import Definition
-from kernelkit.ops.moe.forms import FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR, form_of
+from kernelkit.ops.moe.forms import BF16, FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR, form_of
 from kernelkit.reftests.bundle import Name
 from kernelkit.reftests.plan import Plan, Truth, torch_truth
 
@@ -16,6 +16,7 @@ INPUTS = {
     FP8_TENSOR: "moe_fp8_tensor_inputs",
     FP4: "moe_fp4_inputs",
     FP4_ROUTED: "moe_fp4_routed_inputs",
+    BF16: "moe_bf16_inputs",
 }
 HOPPER = 90  # float8 needs 89, the sizes were chosen on sm_90
 SMALL = 256  # hidden and intermediate size of the small size: two blocks
@@ -24,7 +25,7 @@ SMALL = 256  # hidden and intermediate size of the small size: two blocks
 def plan(definition: Definition) -> Plan:
     """The plan of a moe definition. Raises UsageError for a name that is not of the family."""
     form = form_of(definition)
-    blocks = form.kind == FP8_BLOCK
+    blocks, own = form.kind == FP8_BLOCK, form.kind == BF16
     kernel = "sglang_fp8_block" if blocks else "sglang_bf16"
     return Plan(
         inputs=("moe_inputs", INPUTS[form.kind]),
@@ -40,7 +41,10 @@ def plan(definition: Definition) -> Plan:
             "TOPK_GROUP": form.topk_group,
             "WEIGHT_ON_INPUT": form.kind == FP8_TENSOR and form.routing == "llama4",
             "BIAS": 0.1 if form.routing == "ds" else 0.01,
-            "route": Name(f"route_{form.routing or 'given'}"),
+            "route": Name("route_selected" if own else f"route_{form.routing or 'given'}"),
+            "HIDDEN_STATES": "input" if own else "hidden_states",
+            "GEMM1": "fc1_expert_weights" if own else "gemm1_weights",
+            "GEMM2": "fc2_expert_weights" if own else "gemm2_weights",
             "activations": Name("fp8_block_activations" if blocks else "plain_activations"),
             "expert_weights": Name("fp8_block_expert" if blocks else "plain_expert"),
         },

@@ -9,6 +9,7 @@ import torch
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops.moe.forms import BLOCK, form_of
+from kernelkit.ops.moe.names import shared
 
 FP8_MAX = 448.0
 
@@ -17,8 +18,8 @@ FP8_MAX = 448.0
 class Experts:
     """A mixture of experts, right unless a flaw is set.
 
-    `low_bits` rounds what enters the second GEMM to float8 (bfloat16 where weights are float4), as
-    kernels do, and takes the later of tied experts: right.
+    `low_bits` rounds what enters the second GEMM to float8 (bfloat16 where weights are float4 or
+    bfloat16), as kernels do, and takes the later of tied experts: right.
     """
 
     definition: Definition
@@ -40,7 +41,7 @@ class Experts:
 
     def __call__(self, *arguments: Any) -> torch.Tensor:
         """output [tokens, hidden]."""
-        x = dict(zip(self.definition.inputs, arguments, strict=True))
+        x = shared(dict(zip(self.definition.inputs, arguments, strict=True)))
         chosen, weights = self._route(x)
         hidden = x["hidden_states"].float()
         if "hidden_states_scale" in x:
@@ -105,6 +106,8 @@ class Experts:
         form = form_of(self.definition)
         if "topk_ids" in x:
             chosen, weights = x["topk_ids"] >> 16, (x["topk_ids"] << 16).view(torch.float32)
+        elif "token_selected_experts" in x:
+            chosen, weights = x["token_selected_experts"], x["token_final_scales"]
         elif form.routing == "ds":
             chosen, weights = self._deepseek(x)
         else:
@@ -179,6 +182,6 @@ def flaws(definition: Definition) -> dict[str, dict[str, Any]]:
     if "hidden_states_scale" in definition.inputs:
         found["scales transposed"] = {"transposed": True}
         found["scale of the first token for all"] = {"token_scale": True}
-    if definition.inputs["gemm1_weights"].dtype.value != "float32":
+    if any("scale" in name for name in definition.inputs if name != "token_final_scales"):
         found["scales ignored"] = {"unit_scales": True}
     return found

@@ -11,11 +11,13 @@ from oracle import execute
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops import family
 from kernelkit.ops.moe.forms import ROUTINGS
+from kernelkit.ops.moe.names import shared
 
 OP: Any = family("moe")
 TOKENS = 9
 HIDDEN, INNER = 256, 128
 KINDS = [(kind, routing) for kind, routings in ROUTINGS.items() for routing in routings]
+PARTED = [kind for kind in KINDS if kind[0] != "bf16"]  # a rank may hold a part of the experts
 
 
 def small(kind: str, routing: str | None, **changes: int) -> Definition:
@@ -89,6 +91,10 @@ def route_ds(
 
 def routes(definition: Definition, routing: str | None, inputs: dict[str, Any]) -> list[dict]:
     """Expert -> weight of every token."""
+    if "token_selected_experts" in inputs:
+        chosen, factors = inputs["token_selected_experts"], inputs["token_final_scales"]
+        pairs = zip(chosen.tolist(), factors.tolist(), strict=True)
+        return [dict(zip(*row, strict=True)) for row in pairs]
     if routing is None:
         pairs = inputs["topk_ids"].tolist()
         return [{p >> 16: bfloat(p & 0xFFFF) for p in row} for row in pairs]
@@ -114,6 +120,8 @@ def scaled(values: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 def expect(definition: Definition, routing: str | None, inputs: dict[str, Any]) -> torch.Tensor:
     """The sum over each token's local experts, in float64."""
+    chosen = routes(definition, routing, inputs)
+    inputs = shared(inputs)
     w13, w2 = inputs["gemm1_weights"].double(), inputs["gemm2_weights"].double()
     x = inputs["hidden_states"].double()
     if "hidden_states_scale" in inputs:
@@ -126,7 +134,7 @@ def expect(definition: Definition, routing: str | None, inputs: dict[str, Any]) 
     out_scale = inputs.get("output2_scales_scalar", ones).double()
     on_input = "output1_scales_scalar" in inputs and routing == "llama4"
     output = torch.zeros_like(x)
-    for t, weights in enumerate(routes(definition, routing, inputs)):
+    for t, weights in enumerate(chosen):
         for expert, weight in weights.items():
             e = expert - inputs.get("local_expert_offset", 0)
             if not 0 <= e < len(w13):
@@ -146,4 +154,4 @@ def assert_close(got: torch.Tensor, want: torch.Tensor) -> None:
 
 def per_expert(name: str) -> bool:
     """Whether an input has a row for each expert."""
-    return name.startswith(("gemm", "output"))
+    return name.startswith(("gemm", "fc", "output"))

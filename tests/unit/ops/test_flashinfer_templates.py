@@ -19,7 +19,7 @@ from specs import ALL_SPECS  # noqa: E402
 from kernelkit.errors import MissingDependencyError  # noqa: E402
 from kernelkit.models.parallelism import Parallelism  # noqa: E402
 from kernelkit.ops import OP_TYPES, crosscheck, family  # noqa: E402
-from kernelkit.ops.base import FlashInferCall  # noqa: E402
+from kernelkit.ops.flashinfer_call import FlashInferCall  # noqa: E402
 
 CASES = [
     variant.definition
@@ -27,6 +27,12 @@ CASES = [
     for spec in ALL_SPECS
     for variant in family(op_type).derive(spec, Parallelism(), (1, 64))
 ]
+# Derived for no model.
+CASES.append(
+    family("moe").definition(
+        "bf16", None, num_experts=128, top_k=8, hidden_size=2048, intermediate_size=768
+    )
+)
 CASES = list({definition.name: definition for definition in CASES}.values())
 
 

@@ -10,6 +10,7 @@ from moe_by_hand import (  # noqa: E402
     HIDDEN,
     KINDS,
     OP,
+    PARTED,
     TOKENS,
     assert_close,
     expect,
@@ -24,17 +25,25 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(("kind", "routing"), KINDS)
-@pytest.mark.parametrize(("local", "offset"), [(16, 0), (4, 0), (4, 12), (8, 5)])
-def test_reference(kind: str, routing: str | None, local: int, offset: int) -> None:
-    definition = small(kind, routing, num_local_experts=local)
-    given = {"local_expert_offset": offset} if local < 16 else {}
-    inputs = made(definition, **given)
+def test_reference_of_all_experts(kind: str, routing: str | None) -> None:
+    definition = small(kind, routing)
+    inputs = made(definition)
     want = expect(definition, routing, inputs)
     assert want.abs().mean() > 1e-3
     assert_close(run(definition, inputs), want)
 
 
-@pytest.mark.parametrize(("kind", "routing"), KINDS)
+@pytest.mark.parametrize(("kind", "routing"), PARTED)
+@pytest.mark.parametrize(("local", "offset"), [(4, 0), (4, 12), (8, 5)])
+def test_reference_of_a_part(kind: str, routing: str | None, local: int, offset: int) -> None:
+    definition = small(kind, routing, num_local_experts=local)
+    inputs = made(definition, local_expert_offset=offset)
+    want = expect(definition, routing, inputs)
+    assert want.abs().mean() > 1e-3
+    assert_close(run(definition, inputs), want)
+
+
+@pytest.mark.parametrize(("kind", "routing"), PARTED)
 def test_shards_add_up(kind: str, routing: str | None) -> None:
     whole, part = small(kind, routing), small(kind, routing, num_local_experts=4)
     inputs = made(whole)
@@ -117,3 +126,13 @@ def test_a_rank_without_tokens_gives_zeros() -> None:
     inputs = made(definition, local_expert_offset=12)
     inputs["routing_logits"] = torch.arange(16).flip(0).expand(TOKENS, 16).bfloat16()
     assert (run(definition, inputs) == 0).all()
+
+
+def test_a_number_that_is_no_experts_contributes_nothing() -> None:
+    definition = small("bf16", None)
+    inputs = made(definition)
+    inputs["token_selected_experts"][0] = torch.tensor([-1, 16, 1 << 30])
+    inputs["token_selected_experts"][1, 1] = 16
+    output = run(definition, inputs)
+    assert (output[0] == 0).all() and (output[1] != 0).any()
+    assert_close(output, expect(definition, None, inputs))

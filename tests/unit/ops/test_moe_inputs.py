@@ -13,6 +13,7 @@ from moe_by_hand import (  # noqa: E402
     INNER,
     KINDS,
     OP,
+    PARTED,
     TOKENS,
     made,
     per_expert,
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.parametrize(("kind", "routing"), KINDS)
 def test_inputs(kind: str, routing: str | None) -> None:
-    definition = small(kind, routing, num_local_experts=8)
+    definition = small(kind, routing, num_local_experts=8 if (kind, routing) in PARTED else 16)
     inputs, again, other = made(definition, 3), made(definition, 3), made(definition, 4)
     for name, value in inputs.items():
         shape = definition.shape_of(name, {"seq_len": TOKENS})
@@ -79,21 +80,24 @@ def test_routed_ids_are_distinct_and_weights_sum_to_one() -> None:
 
 @pytest.mark.parametrize(("kind", "routing"), KINDS)
 def test_tolerance_tells_rounding_from_mistakes(kind: str, routing: str | None) -> None:
-    """Kernels store what enters the second GEMM as float8; that passes, real errors do not."""
+    """Kernels store what enters the second GEMM as float8, or in bfloat16; that passes, real
+    errors do not."""
     definition = small(kind, routing)
     inputs = OP.make_inputs(definition, {"seq_len": 32}, seed=0)
     want = run(definition, inputs).float()
     assert _matches(definition, _rounding(definition, inputs), want)
-    swapped = inputs | {"gemm1_weights": _swapped(inputs["gemm1_weights"])}
+    first = "fc1_expert_weights" if kind == "bf16" else "gemm1_weights"
+    swapped = inputs | {first: _swapped(inputs[first])}
     for wrong in (torch.zeros_like(want), run(definition, swapped).float(), want * 1.5):
         assert not _matches(definition, wrong, want)
 
 
 class RoundingTorch:
-    """torch, but every second matmul (a reference's second GEMM) rounds its input to float8."""
+    """torch, but every second matmul (a reference's second GEMM) rounds its input to float8, or
+    both products' to bfloat16."""
 
-    def __init__(self) -> None:
-        self.calls = 0
+    def __init__(self, *, coarse: bool) -> None:
+        self.calls, self.coarse = 0, coarse
 
     def __getattr__(self, name: str) -> object:
         return getattr(torch, name)
@@ -101,6 +105,8 @@ class RoundingTorch:
     def matmul(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """left @ right, left with a scale for 128 columns at the second call."""
         self.calls += 1
+        if not self.coarse:
+            return (left.bfloat16().float() @ right).bfloat16().float()
         if self.calls % 2 == 0:
             blocks = left.unflatten(1, (-1, 128))
             scale = blocks.abs().amax(2, keepdim=True).clamp(min=1e-9) / 448
@@ -111,7 +117,7 @@ class RoundingTorch:
 def _rounding(definition: Definition, inputs: dict[str, Any]) -> torch.Tensor:
     names: dict[str, Any] = {}
     exec(definition.reference, names)
-    names["torch"] = RoundingTorch()
+    names["torch"] = RoundingTorch(coarse="gemm1_weights" in inputs)
     output = names["run"](*inputs.values()).float()
     assert names["torch"].calls >= 2
     return output
@@ -145,9 +151,12 @@ def test_cost_by_hand() -> None:
 
 @pytest.mark.parametrize(("kind", "routing"), KINDS)
 def test_cost_counts_the_experts_that_the_reference_uses(kind: str, routing: str | None) -> None:
-    definition = small(kind, routing, num_local_experts=8)
-    inputs = made(definition, local_expert_offset=4)
-    local = [[e for e in row if 4 <= e < 12] for row in routes(definition, routing, inputs)]
+    parted = (kind, routing) in PARTED
+    definition = small(kind, routing, num_local_experts=8 if parted else 16)
+    inputs = made(definition, **({"local_expert_offset": 4} if parted else {}))
+    local = [
+        [e for e in row if not parted or 4 <= e < 12] for row in routes(definition, routing, inputs)
+    ]
     cost = OP.cost(definition, {"seq_len": TOKENS}, inputs)
     assert cost.flops == 6 * HIDDEN * INNER * sum(map(len, local))
     idle = OP.cost(definition, {"seq_len": 0}).bytes_moved
@@ -157,4 +166,7 @@ def test_cost_counts_the_experts_that_the_reference_uses(kind: str, routing: str
     assert cost.bytes_moved == idle + moving + used * expert
 
 
-MOVING = ("routing_logits", "topk_ids", "hidden_states", "hidden_states_scale")
+MOVING = (
+    "routing_logits", "topk_ids", "hidden_states", "hidden_states_scale", "input",
+    "token_selected_experts", "token_final_scales",
+)  # fmt: skip

@@ -34,6 +34,7 @@ def _definitions() -> list[Definition]:
         moe.definition("fp8_per_tensor", "renorm", **sizes),
         moe.definition("fp4_block", "llama4", **{**sizes, "top_k": 1}),
         moe.definition("fp4_routed", None, **sizes),
+        moe.definition("bf16", None, **sizes),
         family("rope").definition(64, 32),
         *(family("sampling").definition(kind, 100) for kind in ("top_k", "top_p", "top_k_top_p")),
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops import family
-from kernelkit.ops.moe.forms import FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR
+from kernelkit.ops.moe.forms import BF16, FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR
 
 EXPERTS = dict(num_experts=16, num_local_experts=8, hidden_size=256, intermediate_size=256)
 
@@ -42,6 +42,7 @@ def _all() -> dict[str, Definition]:
         moe.definition(FP4, "renorm", top_k=4, **EXPERTS),
         moe.definition(FP4, "llama4", top_k=1, **EXPERTS),
         moe.definition(FP4_ROUTED, None, top_k=4, **EXPERTS),
+        moe.definition(BF16, None, top_k=4, **{**EXPERTS, "num_local_experts": 16}),
     ]  # fmt: skip
     return {definition.name: definition for definition in made}
 
@@ -96,7 +97,10 @@ MISTAKES = [
     Mistake("dsa_topk", "lengths ignored", "position < seq_lens[part, None]",
             "position < 0 * seq_lens[part, None] + width"),
     *(Mistake(name, *SWAPPED) for name in ("moe_fp8_block_scale_ds", "moe_fp8_block_scale_renorm_t",
-      "trtllm_fp8", "trtllm_fp4_block_scale_moe", "trtllm_fp4_block_scale_routed")),
+      "trtllm_fp8", "trtllm_fp4_block_scale_moe", "trtllm_fp4_block_scale_routed",
+      "cutlass_fused_moe")),
+    Mistake("cutlass_fused_moe", "weights ignored",
+            "y * token_final_scales[tokens, places, None]", "y / 4"),
     *(Mistake(name, *OFFSET) for name in ("moe_fp8_block_scale_ds", "trtllm_fp8",
       "trtllm_fp4_block_scale_routed")),
     Mistake("moe_fp8_block_scale_ds", "bias in weights", "weights = scores.gather",

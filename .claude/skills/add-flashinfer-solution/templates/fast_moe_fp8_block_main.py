@@ -5,7 +5,7 @@ ROUTING is renorm, renorm_naive, default, llama4 or topk: how the experts' logit
 Prediction for one H200 (4.2 TB/s, 1,577 TFLOP/s in float8 and half of it in float16, 2 us for each
 of five launches) at hidden 2,048, width 768, 128 experts, 4.7 MB of weights an expert:
 1 token 20 us (8 experts, 38 MB), 64 tokens 150 us (126 experts, 0.6 GB), 4,096 tokens 700 us
-(32,768 rows, 0.31 PFLOP, 0.6 GB, rows written and read in between 0.4 GB).
+(32,768 rows, 0.31 TFLOP, 0.6 GB, rows written and read in between 0.4 GB).
 
 At most half of the tensor cores' rate, as each step of 128 columns waits for its products.
 

@@ -5,7 +5,7 @@ ROUTING is renorm, renorm_naive, default, llama4 or topk: how the experts' logit
 Prediction for one H200 (4.2 TB/s, 1,577 TFLOP/s in float8 and half of it in float16, 2 us for each
 of five launches) at hidden 2,048, width 768, 16 of 128 experts here, 4.7 MB of weights an expert:
 1 token 12 us (one expert), 64 tokens 28 us (16 experts, 75 MB), 4,096 tokens 95 us (4,096 rows,
-0.04 PFLOP).
+0.04 TFLOP).
 
 At most half of the tensor cores' rate, as each step of 128 columns waits for its products.
 

@@ -3,7 +3,7 @@
 Prediction for one H200 (4.2 TB/s, 1,577 TFLOP/s in float8 and half of it in float16, 2 us for each
 of five launches) at hidden 7,168, width 2,048, 32 of 256 experts here, 44 MB of weights an expert:
 1 token 25 us (one expert or none), 64 tokens 300 us (27 experts, 1.2 GB), 4,096 tokens 800 us
-(4,096 rows, 0.36 PFLOP, 1.4 GB).
+(4,096 rows, 0.36 TFLOP, 1.4 GB).
 
 At most half of the tensor cores' rate, as each step of 128 columns waits for its products.
 

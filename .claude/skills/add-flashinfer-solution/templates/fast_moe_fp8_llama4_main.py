@@ -4,7 +4,7 @@ The one expert's weight, the sigmoid of its logit, scales what goes into the exp
 
 Prediction for one H200 (4.2 TB/s, 1,577 TFLOP/s in float8 and half of it in float16, 2 us for each
 of five launches) at hidden 5,120, width 8,192, 16 experts, 126 MB of weights an expert:
-1 token 40 us (one expert), 64 tokens 480 us (16 experts, 2 GB), 4,096 tokens 2.1 ms (1.03 PFLOP).
+1 token 40 us (one expert), 64 tokens 480 us (16 experts, 2 GB), 4,096 tokens 2.1 ms (1.03 TFLOP).
 
 At most half of the tensor cores' rate, as each step of 128 columns waits for its products.
 

@@ -5,7 +5,7 @@ The one expert's weight, the sigmoid of its logit, scales what goes into the exp
 Prediction for one H200 (4.2 TB/s, 1,577 TFLOP/s in float8 and half of it in float16, 2 us for each
 of five launches) at hidden 5,120, width 8,192, 2 of 16 experts here, 126 MB of weights an expert:
 1 token 10 us, or 40 us in one of eight calls, 64 tokens 70 us (both experts, 0.25 GB), 4,096
-tokens 280 us (512 rows, 0.13 PFLOP).
+tokens 280 us (512 rows, 0.13 TFLOP).
 
 At most half of the tensor cores' rate, as each step of 128 columns waits for its products.
 

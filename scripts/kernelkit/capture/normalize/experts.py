@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from kernelkit.capture.normalize.raw import OtherInterface, Refusal
+from collections.abc import Iterator
+
+from kernelkit.capture.normalize.raw import UNKNOWN, OtherInterface, Refusal
 from kernelkit.capture.normalize.reading import Reading
 from kernelkit.errors import UsageError
 from kernelkit.ops.base import Variant
 from kernelkit.ops.moe import FAMILY as MOE
-from kernelkit.ops.moe.forms import FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR
+from kernelkit.ops.moe.forms import BF16, FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR
 
 KINDS = {
     "trtllm_fp8_block_scale_moe": FP8_BLOCK,
@@ -15,6 +17,8 @@ KINDS = {
     "trtllm_fp4_block_scale_moe": FP4,
     "trtllm_fp4_block_scale_routed_moe": FP4_ROUTED,
 }
+SIXTEEN_BITS = ("input", "fc1_expert_weights", "fc2_expert_weights")
+SWIGLU = 3  # FlashInfer's ActivationType
 # What a dump's name says of the routing, longest first.
 NAMED = {"renormalize_naive": "renorm_naive", "renormalize": "renorm", "ds": "ds",
          "llama4": "llama4", "default": "default", "topk": "topk"}  # fmt: skip
@@ -80,3 +84,36 @@ def _inner(reading: Reading) -> int:
     if isinstance(recorded, int):
         return recorded
     return reading.dump.const("gemm1_out_size") // 2
+
+
+def cutlass(reading: Reading) -> Variant:
+    """cutlass_fused_moe in 16 bits, where one rank holds all experts.
+
+    The template knows neither scales, biases, other activations nor other ranks' experts: Raises
+    Refusal for a call that has them, as its own reference would be wrong.
+    """
+    for reason in _beyond_the_template(reading):
+        raise Refusal("reference-false", f"the template's reference: {reason}")
+    return Variant(
+        MOE.definition(
+            BF16, None, num_experts=reading.dump.const("num_local_experts"),
+            top_k=reading.dump.const("top_k"), hidden_size=_hidden(reading),
+            intermediate_size=_inner(reading),
+        )
+    )  # fmt: skip
+
+
+def _beyond_the_template(reading: Reading) -> Iterator[str]:
+    scalars = reading.call.scalars if reading.call else {}
+    kinds = {reading.dtype(name) for name in SIXTEEN_BITS} - {None, UNKNOWN}
+    if len(kinds) > 1 or kinds - {"bfloat16", "float16"}:
+        yield f"it takes no scales, and the tensors are {', '.join(sorted(map(str, kinds)))}"
+    if scalars.get("ep_size", 1) != 1:
+        yield f"it knows one rank, and the call is of {scalars['ep_size']}"
+    if scalars.get("activation_type", SWIGLU) != SWIGLU:
+        yield f"its activation is SwiGLU, the call's number {scalars['activation_type']}"
+    if reading.dump.const("gemm1_out_size") != 2 * _inner(reading):
+        yield "its experts have a gate, the call's have none"
+    for name in reading.call.tensors if reading.call else ():
+        if name.startswith(("fc1_expert_biases", "fc2_expert_biases", "swiglu_", "input_sf")):
+            yield f"it has no {name}"

@@ -34,6 +34,7 @@ BUILDERS: dict[str, Builder] = {
     "BatchMLAPagedAttentionWrapper": attention.mla_paged,
     **dict.fromkeys((*others.STAGES, "gated_delta_rule_decode"), others.gdn),
     **dict.fromkeys(experts.KINDS, experts.moe),
+    "cutlass_fused_moe": experts.cutlass,
     "apply_rope_with_cos_sin_cache": others.rope,
     "apply_rope_with_cos_sin_cache_inplace": others.rope,
     "selective_state_update": others.mamba,

@@ -48,4 +48,5 @@ APIS: dict[str, Api] = {
     "trtllm_fp8_per_tensor_scale_moe": Api(experts.fp8, ("moe",)),
     "trtllm_fp4_block_scale_moe": Api(experts.fp4, ("moe",)),
     "trtllm_fp4_block_scale_routed_moe": Api(experts.fp4, ("moe",), reads_values=True),
+    "cutlass_fused_moe": Api(experts.cutlass, ("moe",), reads_values=True),
 }

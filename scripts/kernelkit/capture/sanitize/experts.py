@@ -25,6 +25,8 @@ _FLOATS = (
     "gemm1_weights_scale", "gemm2_weights", "gemm2_weights_scale", "output1_scales_scalar",
     "output1_scales_gate_scalar", "output2_scales_scalar",
 )  # fmt: skip
+_SELECTED = ("input", "token_final_scales", "fc1_expert_weights", "fc2_expert_weights")
+SWIGLU = 3  # FlashInfer's ActivationType
 _SCALARS = ("local_expert_offset", "routed_scaling_factor")
 
 
@@ -46,6 +48,18 @@ def fp4(call: Call, strict: bool) -> Observed:
         inputs["topk_ids"] = Kept(index(tensor(call, "topk_ids")))
         facts = {}
     return Observed(inputs, facts, _constants(call))
+
+
+def cutlass(call: Call, strict: bool) -> Observed:
+    """cutlass_fused_moe: SwiGLU on one rank that holds all experts. Quantised weights show by their
+    dtype; what is chosen may be any expert, so the weights' first axis counts them."""
+    plain(call, "fc1_expert_biases", "fc2_expert_biases", "input_sf", "swiglu_alpha",
+          "swiglu_beta", "swiglu_limit")  # fmt: skip
+    plain(call, "ep_size", allowed=(None, 1))
+    plain(call, "activation_type", allowed=(None, SWIGLU))
+    inputs: dict[str, Any] = {name: shaped(tensor(call, name)) for name in _SELECTED}
+    inputs["token_selected_experts"] = Kept(index(tensor(call, "token_selected_experts")))
+    return Observed(inputs, {}, {})
 
 
 def _inputs(call: Call, names: tuple[str, ...]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def cost_of(definition: Definition, axes: Axes, inputs: Inputs | None) -> Cost:
 
 def _per_expert(definition: Definition, name: str) -> bool:
     """Weights and their scales: what is read for the experts in use only."""
-    return name.startswith(("gemm", "output1", "output2"))
+    return name.startswith(("gemm", "fc", "output1", "output2"))
 
 
 def expected_load(form: Form, tokens: int) -> Load:
@@ -59,6 +59,8 @@ def chosen_experts(form: Form, inputs: Inputs) -> torch.Tensor:
     logits, as softmax and sigmoid keep their order."""
     if "topk_ids" in inputs:
         return inputs["topk_ids"] >> 16
+    if "token_selected_experts" in inputs:
+        return inputs["token_selected_experts"]
     scores = inputs["routing_logits"].float()
     if form.routing == "ds":
         scores = scores.sigmoid()

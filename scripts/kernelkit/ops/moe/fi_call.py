@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops import base
 from kernelkit.ops.flashinfer_call import FlashInferCall
-from kernelkit.ops.moe.forms import APIS, FP4, FP4_ROUTED, FP8_TENSOR, METHODS, Form, form_of
+from kernelkit.ops.moe.forms import APIS, BF16, FP4, FP4_ROUTED, FP8_TENSOR, METHODS, Form, form_of
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +21,9 @@ def call_of(definition: Definition) -> FlashInferCall:
     """The definition's tensors on the meta device, and the scalars that it has as constants."""
     form = form_of(definition)
     kwargs = {name: _meta(definition, name) for name in definition.inputs}
+    if form.kind == BF16:
+        kwargs |= {"output_dtype": base.torch_dtype("bfloat16"), "quant_scales": None}
+        return FlashInferCall(f"flashinfer.fused_moe.{APIS[BF16]}", kwargs)
     kwargs |= _scalars(form)
     if form.routing is not None and "routing_bias" not in kwargs:
         kwargs["routing_bias"] = None

@@ -11,6 +11,7 @@ from kernelkit.errors import UsageError
 
 BLOCK = 128  # rows and columns of weights, and activations, that share a float8 scale
 FP8_BLOCK, FP8_TENSOR, FP4, FP4_ROUTED = "fp8_block", "fp8_per_tensor", "fp4_block", "fp4_routed"
+BF16 = "bf16"
 # FlashInfer's RoutingMethodType.
 METHODS = {"default": 0, "renorm": 1, "ds": 2, "llama4": 3, "renorm_naive": 4, "topk": 5}
 ROUTINGS = {
@@ -18,18 +19,20 @@ ROUTINGS = {
     FP8_TENSOR: ("renorm", "llama4"),
     FP4: ("renorm", "llama4"),
     FP4_ROUTED: (None,),  # decided before the call
+    BF16: (None,),
 }
-# FlashInfer's functions; the dataset names three kinds by them.
+# FlashInfer's functions; the dataset names all kinds but the first by them.
 APIS = {
     FP8_BLOCK: "trtllm_fp8_block_scale_moe",
     FP8_TENSOR: "trtllm_fp8_per_tensor_scale_moe",
     FP4: "trtllm_fp4_block_scale_moe",
     FP4_ROUTED: "trtllm_fp4_block_scale_routed_moe",
+    BF16: "cutlass_fused_moe",
 }
 _FP8_BLOCK_NAME = re.compile(
     r"moe_fp8_block_scale_(?P<routing>\w+?)(_routing)?_topk\d+(_ng(?P<ng>\d+)_kg(?P<kg>\d+))?_e\d+_"
 )
-_OTHER_NAME = re.compile(r"(?P<api>trtllm_fp[48]_\w+_moe)_topk\d+_e\d+_")
+_OTHER_NAME = re.compile(r"(?P<api>trtllm_fp[48]_\w+_moe|cutlass_fused_moe)_(topk\d+_)?e\d+_")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Form:
             "top_k is not between 1 and the number of experts to choose from": (
                 1 <= self.top_k <= self.num_experts // self.n_group * self.topk_group
             ),
+            "the bf16 kind is of a rank that holds all experts": self.kind != BF16 or self.whole,
             f"block scales need sizes that {BLOCK} divides": self.kind != FP8_BLOCK
             or self.hidden_size % BLOCK == 0 == self.intermediate_size % BLOCK,
         }
@@ -83,6 +87,8 @@ class Form:
     def name(self) -> str:
         """The dataset's name; e counts the local experts."""
         sizes = f"e{self.num_local_experts}_h{self.hidden_size}_i{self.intermediate_size}"
+        if self.kind == BF16:  # in the order of the axes, as FlashInfer's tracer writes it
+            return f"{APIS[BF16]}_{sizes}_topk{self.top_k}"
         if self.kind != FP8_BLOCK:
             return f"{APIS[self.kind]}_topk{self.top_k}_{sizes}"
         if self.routing == "ds":
@@ -110,7 +116,7 @@ def read_form(name: str, constants: Mapping[str, int], *, biased: bool) -> Form:
     for kind, api in APIS.items():
         if match and match["api"] == api:
             routing = "llama4" if biased else "renorm"
-            return Form(kind, None if kind == FP4_ROUTED else routing, *counts)
+            return Form(kind, None if ROUTINGS[kind] == (None,) else routing, *counts)
     raise UsageError("not a name of the moe family", received=name)
 
 

@@ -29,6 +29,7 @@ FP4_SIGMA = FP4_VALUES[-1] / 3
 # one's: with room for ten sigma some rows are cut, and off by a tenth.
 INNER_FACTOR = FP8_MAX / 40
 LARGEST_INPUT = 5.0  # of the normal activations, per tensor
+BF16_WEIGHTS = ("fc1_expert_weights", "fc2_expert_weights")
 BIAS_SCALE = {"float32": 0.1, "bfloat16": 0.01}  # by the logits' dtype: DeepSeek's, others
 
 
@@ -50,20 +51,37 @@ def routed_ids(definition: Definition, axes: Axes, rng: torch.Generator) -> torc
     """Distinct experts a token with bfloat16 weights that sum to one: (expert << 16) | weight."""
     import torch
 
-    sizes = definition.const_axes
-    logits = torch.randn(axes["seq_len"], sizes["num_experts"], generator=rng)
-    values, experts = logits.topk(sizes["top_k"], dim=1)
-    # One expert's share would always be 1, and show no difference to no weight at all.
-    weights = values.softmax(dim=1) if sizes["top_k"] > 1 else values.sigmoid()
+    experts, weights = _chosen(definition.const_axes["num_experts"], definition, axes, rng)
     bits = weights.to(torch.bfloat16).view(torch.int16).to(torch.int32) & 0xFFFF
     return experts.to(torch.int32) << 16 | bits
+
+
+def selected(definition: Definition, axes: Axes, rng: torch.Generator) -> Inputs:
+    """Distinct experts a token, as int32, with float32 factors that sum to one."""
+    import torch
+
+    held = definition.const_axes["num_local_experts"]
+    experts, weights = _chosen(held, definition, axes, rng)
+    return {"token_selected_experts": experts.to(torch.int32), "token_final_scales": weights}
+
+
+def _chosen(
+    experts: int, definition: Definition, axes: Axes, rng: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The experts of normal logits, [tokens, top_k], and their softmax."""
+    import torch
+
+    top_k = definition.const_axes["top_k"]
+    values, chosen = torch.randn(axes["seq_len"], experts, generator=rng).topk(top_k, dim=1)
+    # One expert's share would always be 1, and show no difference to no weight at all.
+    return chosen, values.softmax(dim=1) if top_k > 1 else values.sigmoid()
 
 
 def value(definition: Definition, name: str, axes: Axes, rng: torch.Generator) -> Any:
     """One independent input."""
     import torch
 
-    if name in ("gemm1_weights", "gemm2_weights"):
+    if name in ("gemm1_weights", "gemm2_weights", *BF16_WEIGHTS):
         return _weights(definition, name, axes, rng)
     if name.endswith("weights_scale"):
         fan_in = _fan_in(definition, name.removesuffix("_scale"))
@@ -85,9 +103,8 @@ def value(definition: Definition, name: str, axes: Axes, rng: torch.Generator) -
 
 
 def _fan_in(definition: Definition, weights: str) -> int:
-    return definition.const_axes[
-        "hidden_size" if weights == "gemm1_weights" else "intermediate_size"
-    ]
+    first = weights in ("gemm1_weights", BF16_WEIGHTS[0])
+    return definition.const_axes["hidden_size" if first else "intermediate_size"]
 
 
 def _gate_scale(definition: Definition) -> float:
@@ -124,11 +141,13 @@ def _weights(definition: Definition, name: str, axes: Axes, rng: torch.Generator
     experts, rows, columns = definition.shape_of(name, dict(axes)) or (0, 0, 0)
     dtype = base.torch_dtype(definition.inputs[name].dtype.value)
     result = torch.empty(experts, rows, columns, dtype=dtype)
-    table = _fp8_table() if dtype == torch.float8_e4m3fn else _fp4_table()
+    table = {torch.float8_e4m3fn: _fp8_table, torch.bfloat16: _quantiles}.get(dtype, _fp4_table)()
     for expert in range(experts):
         drawn = table.index_select(0, _random_bytes(rows * columns, rng)).view(rows, columns)
         if dtype == torch.float8_e4m3fn:
             result[expert] = drawn.view(torch.float8_e4m3fn)
+        elif dtype == torch.bfloat16:
+            result[expert] = drawn * _fan_in(definition, name) ** -0.5
         else:
             result[expert] = _scaled_fp4(drawn, _fan_in(definition, name), rng)
     return result

@@ -9,6 +9,7 @@ from kernelkit.dataset.definition import Definition
 from kernelkit.ops import probing
 from kernelkit.ops.base import Inputs
 from kernelkit.ops.moe.forms import Form, form_of
+from kernelkit.ops.moe.names import own, shared
 
 if TYPE_CHECKING:
     import torch
@@ -20,15 +21,15 @@ POPULAR = 0.75  # of its tokens choose the same experts
 SPREAD = 2.0  # scales of the `scales` probe: powers of two between -SPREAD and SPREAD
 GATE = 16.0  # silu of it is itself
 SMALLER = 2.0**-5  # of the second GEMM in the `exact` probe, whose results are near one then
+GIVEN = ("topk_ids", "token_selected_experts")  # a routing decided before the call
 # Another order of float32 sums, or another sigmoid, moves a score by less.
 TIE = 1e-5
 
 
 def vary_indices(inputs: Inputs, rng: torch.Generator) -> Inputs:
     """Tokens exchange their experts where those are given."""
-    if "topk_ids" not in inputs:
-        return {}
-    return {"topk_ids": probing.rolled(inputs["topk_ids"], rng, columns=False)}
+    names = [name for name in GIVEN if name in inputs]
+    return {name: probing.rolled(inputs[name], rng, columns=False) for name in names}
 
 
 def probes(
@@ -44,7 +45,8 @@ def probes(
         changes = {"routing_bias": bias.to(inputs["routing_bias"].dtype)}
         yield "bias", probing.replaced(definition, fresh, changes)
     yield "crowded", probing.replaced(definition, fresh, _crowded(form, inputs, CHOSEN, rng))
-    changes = {**_crowded(form, inputs, SURE, rng), **_exact(fresh)}
+    exact = own(_exact(shared(fresh)), inputs)
+    changes = {**_crowded(form, inputs, SURE, rng), **exact}
     yield "exact", probing.replaced(definition, fresh, changes)
     # What goes into the second GEMM of the per-tensor kind is stored in float8: its scale stays.
     scales = [
@@ -92,7 +94,7 @@ def _crowded(form: Form, inputs: Inputs, height: float, rng: torch.Generator) ->
     """Routing in which a token's experts are neighbours, for most tokens the first local ones."""
     import torch
 
-    name = "routing_logits" if "routing_logits" in inputs else "topk_ids"
+    name = next(name for name in ("routing_logits", *GIVEN) if name in inputs)
     given = inputs[name]
     tokens = len(given)
     start = torch.randint(0, form.num_experts, (tokens,), generator=rng)
@@ -103,6 +105,9 @@ def _crowded(form: Form, inputs: Inputs, height: float, rng: torch.Generator) ->
     if name == "topk_ids":
         bits = torch.full((), 1 / form.top_k).to(torch.bfloat16).view(torch.int16).int() & 0xFFFF
         return {name: (experts.int() << 16 | bits).to(given.device)}
+    if name == "token_selected_experts":
+        even = torch.full_like(inputs["token_final_scales"], 1 / form.top_k)
+        return {name: experts.to(given.dtype).to(given.device), "token_final_scales": even}
     logits = 0.3 * torch.randn(tokens, form.num_experts, generator=rng) - height
     chosen = height + 0.1 * torch.randn(tokens, form.top_k, generator=rng)
     logits.scatter_(1, experts, chosen)
@@ -129,7 +134,7 @@ def _exact(inputs: Inputs) -> Inputs:
     for name in ("gemm2_weights_scale", "output2_scales_scalar"):
         if name in inputs:
             changes[name] = inputs[name].log2().round().exp2() * SMALLER
-    if inputs["gemm2_weights"].dtype == torch.float32:
+    if inputs["gemm2_weights"].element_size() > 1:
         changes["gemm2_weights"] = inputs["gemm2_weights"] * SMALLER
     return changes
 

@@ -2,7 +2,8 @@
 
 A rank that holds all experts has the published form, which knows one count of experts. One that
 holds a part of them could not route with it: its form has both counts and local_expert_offset.
-DeepSeek's routing has both in either case.
+DeepSeek's routing has both in either case. The bf16 kind is cutlass_fused_moe's: its names, and
+a rank that holds all experts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ from collections.abc import Sequence
 from kernelkit.dataset.definition import AxisConst, AxisVar, Definition, TensorSpec
 from kernelkit.dataset.tags import fi_api_tag
 from kernelkit.ops import base, references
-from kernelkit.ops.moe.forms import APIS, BLOCK, FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR, Form
+from kernelkit.ops.moe.forms import (
+    APIS,
+    BF16,
+    BLOCK,
+    FP4,
+    FP4_ROUTED,
+    FP8_BLOCK,
+    FP8_TENSOR,
+    Form,
+)
 
 FP8, FP32 = "float8_e4m3fn", "float32"
 REFERENCES = {
@@ -21,6 +31,7 @@ REFERENCES = {
     FP8_TENSOR: "moe_fp8_per_tensor",
     FP4: "moe_fp4_block_scale",
     FP4_ROUTED: "moe_fp4_routed",
+    BF16: "moe_bf16",
 }
 # What stands in `run` for an input that a form lacks.
 NEUTRAL = {"routing_bias": "routing_logits.new_zeros(1)", "local_expert_offset": "0"}
@@ -29,6 +40,7 @@ _STORED = {
     FP8_TENSOR: "float8 with scales for each expert",
     FP4: "bfloat16 activations, MXFP4 weights, here dequantised",
     FP4_ROUTED: "bfloat16 activations, MXFP4 weights, here dequantised; the routing is given",
+    BF16: "bfloat16; the routing is given",
 }
 _WEIGHTS = {
     "default": "softmax over all experts",
@@ -49,21 +61,34 @@ def definition_of(form: Form) -> Definition:
         op_type="moe",
         tags=_tags(form.kind),
         axes=axes_of(form),
-        constraints=[
-            "gemm1_weights.shape[1] == 2 * intermediate_size",
-            "gemm2_weights.shape[1] == hidden_size",
-            "gemm2_weights.shape[2] == intermediate_size",
-        ],
+        constraints=_constraints(form.kind),
         inputs=inputs,
         outputs={"output": base.tensor("seq_len hidden_size", "bfloat16")},
         reference=with_arguments(_reference(form), list(inputs)),
     )
 
 
+def _constraints(kind: str) -> list[str]:
+    first, second = (f"fc{n}_expert_weights" if kind == BF16 else f"gemm{n}_weights" for n in "12")
+    return [
+        f"{first}.shape[1] == 2 * intermediate_size",
+        f"{second}.shape[1] == hidden_size",
+        f"{second}.shape[2] == intermediate_size",
+    ]
+
+
 def axes_of(form: Form) -> dict[str, AxisConst | AxisVar]:
     """The axes in the dataset's order."""
     hidden, inner, blocks = form.hidden_size, form.intermediate_size, form.kind == FP8_BLOCK
     axes: dict[str, AxisConst | AxisVar] = {"seq_len": base.var("Number of tokens.")}
+    if form.kind == BF16:
+        return axes | {
+            "num_local_experts": base.const(form.num_local_experts, "Experts, all on this rank."),
+            "hidden_size": base.const(hidden),
+            "intermediate_size": base.const(inner, "Width of one expert."),
+            "top_k": base.const(form.top_k, "Experts of each token."),
+            "gemm1_out_size": base.const(2 * inner, "up and gate."),
+        }
     if not blocks or form.routing == "ds" or not form.whole:
         axes["num_experts"] = base.const(form.num_experts, "Experts of all ranks.")
     if blocks or not form.whole:
@@ -81,6 +106,8 @@ def axes_of(form: Form) -> dict[str, AxisConst | AxisVar]:
 
 def inputs_of(form: Form) -> dict[str, TensorSpec]:
     """The inputs in the dataset's order; the bias of llama4 and the offset come last."""
+    if form.kind == BF16:
+        return _cutlass_inputs()
     axes = axes_of(form)
     held = "num_local_experts" if "num_local_experts" in axes else "num_experts"
     total = "num_experts" if "num_experts" in axes else "num_local_experts"
@@ -92,6 +119,20 @@ def inputs_of(form: Form) -> dict[str, TensorSpec]:
     if form.routing == "ds":
         inputs["routed_scaling_factor"] = base.tensor(None, FP32, "Factor of the weights.")
     return inputs
+
+
+def _cutlass_inputs() -> dict[str, TensorSpec]:
+    chosen = "A number that is no expert's contributes nothing."
+    experts, hidden = "num_local_experts", "hidden_size"
+    return {
+        "input": base.tensor(f"seq_len {hidden}", "bfloat16"),
+        "token_selected_experts": base.tensor("seq_len top_k", "int32", chosen),
+        "token_final_scales": base.tensor("seq_len top_k", FP32, "Factors of experts' outputs."),
+        "fc1_expert_weights": base.tensor(
+            f"{experts} gemm1_out_size {hidden}", "bfloat16", "Rows are [up; gate]."
+        ),
+        "fc2_expert_weights": base.tensor(f"{experts} {hidden} intermediate_size", "bfloat16"),
+    }
 
 
 def _router_inputs(form: Form, total: str) -> dict[str, TensorSpec]:
@@ -149,6 +190,8 @@ def _tags(kind: str) -> list[str]:
     api = fi_api_tag(f"flashinfer.fused_moe.{APIS[kind]}")
     if kind in (FP8_BLOCK, FP8_TENSOR):
         return [f"quantization:{FP8}", api]
+    if kind == BF16:
+        return [api, "routing:pre-computed"]
     routed = ["routing:pre-computed"] if kind == FP4_ROUTED else []
     return ["quantization:float4_e2m1fn_mxfp4", api, "gpu:sm100", *routed]
 

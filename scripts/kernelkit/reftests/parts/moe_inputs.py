@@ -114,3 +114,16 @@ def moe_fp4_routed_inputs(axes: dict[str, int], rng: torch.Generator) -> Inputs:
     weights = values.softmax(dim=1) if axes["top_k"] > 1 else values.sigmoid()
     bits = weights.to(torch.bfloat16).view(torch.int16).to(torch.int32) & 0xFFFF
     return {**moe_fp4_inputs(axes, rng), "topk_ids": chosen.to(torch.int32) << 16 | bits}
+
+
+def moe_bf16_inputs(axes: dict[str, int], rng: torch.Generator) -> Inputs:
+    """Experts that were chosen before, with float32 weights; all in bfloat16."""
+    experts, _, tokens, hidden, inner = sizes_of(axes)
+    values, chosen = normal((tokens, experts), rng).topk(axes["top_k"], dim=1)
+    return {
+        "input": normal((tokens, hidden), rng),
+        "token_selected_experts": chosen.to(torch.int32),
+        "token_final_scales": values.softmax(dim=1) if axes["top_k"] > 1 else values.sigmoid(),
+        "fc1_expert_weights": normal((experts, 2 * inner, hidden), rng, hidden**-0.5),
+        "fc2_expert_weights": normal((experts, hidden, inner), rng, inner**-0.5),
+    }

@@ -18,6 +18,9 @@ N_GROUP = 1
 TOPK_GROUP = 1
 WEIGHT_ON_INPUT = False
 BLOCK = 128
+HIDDEN_STATES = "hidden_states"
+GEMM1 = "gemm1_weights"
+GEMM2 = "gemm2_weights"
 
 
 def highest(scores: dict[int, float], count: int) -> list[int]:
@@ -103,6 +106,12 @@ def route_given(inputs: Tensors) -> list[dict[int, float]]:
     return [dict(zip(*pair, strict=True)) for pair in pairs]
 
 
+def route_selected(inputs: Tensors) -> list[dict[int, float]]:
+    """Chosen before the call, with float32 weights."""
+    pairs = zip(inputs["token_selected_experts"], inputs["token_final_scales"], strict=True)
+    return [dict(zip(e.tolist(), w.double().tolist(), strict=True)) for e, w in pairs]
+
+
 route = route_renorm
 
 
@@ -129,13 +138,13 @@ def fp8_block_expert(inputs: Tensors, expert: int) -> tuple[torch.Tensor, ...]:
 
 def plain_activations(inputs: Tensors) -> torch.Tensor:
     """float64 activations; those of the per-tensor kind stay scaled as they are."""
-    return inputs["hidden_states"].double()
+    return inputs[HIDDEN_STATES].double()
 
 
 def plain_expert(inputs: Tensors, expert: int) -> tuple[torch.Tensor, ...]:
     """W_up, W_gate and W_down of a local expert, float64; times its scales where it has them."""
-    up, gate = inputs["gemm1_weights"][expert].double().chunk(2)
-    down = inputs["gemm2_weights"][expert].double()
+    up, gate = inputs[GEMM1][expert].double().chunk(2)
+    down = inputs[GEMM2][expert].double()
     if "output1_scales_scalar" in inputs:
         up = up * inputs["output1_scales_scalar"][expert].double()
         gate = gate * inputs["output1_scales_gate_scalar"][expert].double()
@@ -152,12 +161,12 @@ def local_pairs(
 ) -> Iterator[tuple[int, list[int], torch.Tensor]]:
     """For each local expert that has tokens: its number here, its tokens, their weights [n, 1]."""
     first = int(inputs.get("local_expert_offset", 0))
-    for expert in range(len(inputs["gemm1_weights"])):
+    for expert in range(len(inputs[GEMM1])):
         tokens = [token for token, row in enumerate(routed) if first + expert in row]
         weights = [routed[token][first + expert] for token in tokens]
         if tokens:
             column = torch.tensor(weights, dtype=torch.float64)[:, None]
-            yield expert, tokens, column.to(inputs["gemm1_weights"].device)
+            yield expert, tokens, column.to(inputs[GEMM1].device)
 
 
 def torch_moe(inputs: Tensors) -> Tensors:
@@ -221,7 +230,7 @@ def sglang_fp8_block(inputs: Tensors) -> Tensors:
 def sglang_bf16(inputs: Tensors) -> Tensors:
     """SGLang's bfloat16 kernels on dequantised weights."""
     w13, w2 = [], []
-    for expert in range(len(inputs["gemm1_weights"])):
+    for expert in range(len(inputs[GEMM1])):
         up, gate, down = expert_weights(inputs, expert)
         w13.append(torch.cat([gate, up]).to(torch.bfloat16))
         w2.append(down.to(torch.bfloat16))

@@ -199,6 +199,10 @@ BASELINES = (
         "moe_fp4_routed", patterns=("trtllm_fp4_block_scale_routed_moe_*",),
         description="FlashInfer's CUTLASS experts in bfloat16.", **_MOE,
     ),
+    Baseline(
+        "moe_bf16", "moe", ("cutlass_fused_moe_e*",), "FlashInfer's CUTLASS experts in 16 bits.",
+        apis=_MOE["apis"], files=_MOE["files"], constants=_experts,
+    ),
 )  # fmt: skip
 
 

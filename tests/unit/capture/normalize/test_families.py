@@ -6,7 +6,9 @@ import dumps
 import pytest
 
 from kernelkit.capture.normalize.outcome import Normalized
+from kernelkit.capture.normalize.raw import RawDump
 from kernelkit.models.config import parse_config
+from kernelkit.ops import family
 
 
 def name(result: Normalized) -> str:
@@ -175,6 +177,48 @@ def test_the_routing_of_a_record_wins() -> None:
     assert name(dumps.one(raw)) == "routing-unknown"
     renorm = dumps.call(raw, scalars={"routing_method_type": 1})
     assert name(dumps.one(raw, calls=(renorm,))) == raw.name
+
+
+CUTLASS = "cutlass_fused_moe_e16_h256_i128_topk2"
+SELECTED = {
+    "input": ("seq_len hidden_size", "bfloat16"),
+    "token_selected_experts": ("seq_len top_k", "int32"),
+    "token_final_scales": ("seq_len top_k", "float32"),
+    "fc1_expert_weights": ("num_local_experts gemm1_out_size hidden_size", "bfloat16"),
+    "fc2_expert_weights": ("num_local_experts hidden_size intermediate_size", "bfloat16"),
+}
+
+
+def _selected(inputs: dict[str, tuple[str, str]], **sizes: int) -> RawDump:
+    """A dump of cutlass_fused_moe with 16 experts of 256 x 128."""
+    consts = {"num_local_experts": 16, "hidden_size": 256, "intermediate_size": 128, "top_k": 2,
+              "gemm1_out_size": 256, **sizes}  # fmt: skip
+    return dumps.dump(CUTLASS, "flashinfer.fused_moe.core.cutlass_fused_moe", consts, inputs,
+                      {"output": ("seq_len hidden_size", "bfloat16")})  # fmt: skip
+
+
+def test_experts_of_a_given_routing() -> None:
+    raw = _selected(SELECTED)
+    plain = dumps.one(raw, calls=(dumps.call(raw, scalars={"ep_size": 1, "activation_type": 3}),))
+    made = family("moe").definition("bf16", None, num_experts=16, top_k=2, hidden_size=256,
+                                    intermediate_size=128)  # fmt: skip
+    assert name(plain) == CUTLASS == made.name
+    assert plain.definition.signature() == made.signature()
+    assert plain.definition.reference == made.reference
+    half = {n: (s, d.replace("bfloat16", "float16")) for n, (s, d) in SELECTED.items()}
+    assert name(dumps.one(_selected(half))) == f"{CUTLASS}_f16"
+
+
+@pytest.mark.parametrize("scalars", [{"ep_size": 8}, {"activation_type": 6}])
+def test_calls_that_no_template_describes(scalars: dict[str, int]) -> None:
+    raw = _selected(SELECTED)
+    assert name(dumps.one(raw, calls=(dumps.call(raw, scalars=scalars),))) == "reference-false"
+
+
+def test_quantised_and_ungated_experts_are_refused() -> None:
+    weights = {n: (s, "float8_e4m3fn") for n, (s, _) in SELECTED.items() if n.startswith("fc")}
+    assert name(dumps.one(_selected({**SELECTED, **weights}))) == "reference-false"
+    assert name(dumps.one(_selected(SELECTED, gemm1_out_size=128))) == "reference-false"
 
 
 def test_config_fills_what_is_lost() -> None:

@@ -17,7 +17,7 @@ from kernelkit.models.load import load_model
 from kernelkit.models.parallelism import Parallelism
 from kernelkit.ops import gdn, mamba_ssu, rope, sampling
 from kernelkit.ops.derivation import Request, derive
-from kernelkit.ops.moe.forms import FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR, Form
+from kernelkit.ops.moe.forms import BF16, FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR, Form
 from kernelkit.ops.moe.schema import definition_of
 
 
@@ -130,6 +130,7 @@ FORMS = [
     Form(FP8_TENSOR, "llama4", 16, 16, 1, 5120, 8192),
     Form(FP4, "renorm", 128, 128, 8, 2048, 768),
     Form(FP4_ROUTED, None, 128, 128, 8, 2048, 768),
+    Form(BF16, None, 128, 128, 8, 2048, 768),
 ]
 METHODS = {"renorm": 1, "ds": 2, "llama4": 3}
 
@@ -142,7 +143,7 @@ def _experts(form: Form) -> Call:
         shape = definition.shape_of(name, {"seq_len": 4})
         if shape is None:
             arguments[name] = 0 if name == "local_expert_offset" else 2.5
-        elif name == "topk_ids":
+        elif name in ("topk_ids", "token_selected_experts"):
             arguments[name] = values(np.zeros(shape))
         elif form.kind in (FP4, FP4_ROUTED) and "weights" in name:
             arguments[name] = floats(*shape[:-1], shape[-1] // 2, dtype="uint8")
@@ -162,6 +163,19 @@ def _experts(form: Form) -> Call:
 def test_experts_by_shapes_and_routing(form: Form) -> None:
     definitions = [definition_of(each) for each in FORMS]
     assert fits(_experts(form), *definitions) == [form.name]
+
+
+@pytest.mark.parametrize(
+    "change", [{"ep_size": 8}, {"activation_type": 6}, {"swiglu_limit": floats(128)}]
+)
+def test_other_experts_than_swiglu_on_one_rank(change: dict[str, Any]) -> None:
+    form = FORMS[-1]
+    call = _experts(form)
+    call.arguments |= {"ep_size": 1, "activation_type": 3}
+    assert fits(call, definition_of(form)) == [form.name]
+    call.arguments |= change
+    with pytest.raises(Unusable):
+        fits(call, definition_of(form))
 
 
 def test_experts_that_differ_in_what_no_tensor_shows() -> None:

@@ -40,8 +40,7 @@ def moe_definitions() -> list[Definition]:
             more = {"top_k": 1 if routing == "llama4" else 2}
             if routing == "ds":
                 more |= {"n_group": 4, "topk_group": 2}
-            found += [
-                made(kind, routing, **sizes, **more),
-                made(kind, routing, num_local_experts=4, **sizes, **more),
-            ]
+            found.append(made(kind, routing, **sizes, **more))
+            if kind != "bf16":  # which one rank holds
+                found.append(made(kind, routing, num_local_experts=4, **sizes, **more))
     return found

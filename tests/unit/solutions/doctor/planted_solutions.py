@@ -42,6 +42,8 @@ DEFINITIONS: dict[str, Callable[[], Definition]] = {
         **{**FP8, "kind": "fp8_per_tensor"}, routing="llama4", num_experts=8, top_k=1),
     "moe_fp4_routed": lambda: family("moe").definition(
         **{**FP8, "kind": "fp4_routed"}, routing=None, num_experts=8, top_k=2),
+    "moe_bf16": lambda: family("moe").definition(
+        "bf16", None, num_experts=8, top_k=2, hidden_size=128, intermediate_size=128),
     "rope_neox": lambda: family("rope").definition(32, 16, neox=True),
     "rope_gptj": lambda: family("rope").definition(32, 16, neox=False),
     "rmsnorm": lambda: family("rmsnorm").definition(64, 1e-5),

@@ -1,9 +1,8 @@
-"""The second product of routed float8 experts in Triton, and each token's sum of its experts.
+"""The second product of routed float8 experts in Triton.
 
 The weights stand on the left (y.T = W @ middle.T) and become float16 in registers, where the tensor
 cores take a left operand from: one instruction for two of them, which no other format has. SPLIT
-programs share a tile's columns where few have work; `combine` adds their parts, and the experts,
-in one order: the same bits in every call.
+programs share a tile's columns where few have work; `combine` adds their parts.
 """
 
 # ruff: noqa: ANN001, ANN201 (a Triton kernel is compiled for each type it is called with)
@@ -53,32 +52,3 @@ def down(
             total = total * tl.load(w_scale + expert)
         out = result + (part * all_rows + place)[None, :] * HIDDEN + column[:, None]
         tl.store(out, total.to(result.dtype.element_ty), mask=real[None, :])
-
-
-@triton.jit(do_not_specialize=["all_rows"])
-def combine(
-    result, experts, ranks, weights, counts, output, all_rows,
-    TOP_K: tl.constexpr, LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, HIDDEN: tl.constexpr,
-    BLOCK_K: tl.constexpr, BLOCK: tl.constexpr, ON_INPUT: tl.constexpr, SPLIT: tl.constexpr,
-):  # fmt: skip
-    """The weighted sum of one token's rows; 0 where none of its experts is here."""
-    token = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    number, k = tl.arange(0, BLOCK_LOCAL), tl.arange(0, BLOCK_K)
-    inside = k < TOP_K
-    count = tl.load(counts + number, mask=number < LOCAL, other=0)
-    expert = tl.load(experts + token * TOP_K + k, mask=inside, other=-1)
-    rank = tl.load(ranks + token * TOP_K + k, mask=inside & (expert >= 0), other=0)
-    weight = tl.load(weights + token * TOP_K + k, mask=inside, other=0.0)
-    before = tl.where(number[None, :] < expert[:, None], count[None, :], 0)
-    row = (tl.sum(before, axis=1) + rank).to(tl.int64)
-    there = (expert >= 0)[:, None] & (column < HIDDEN)[None, :]
-    value = tl.zeros([BLOCK_K, BLOCK], tl.float32)
-    for part in tl.static_range(SPLIT):
-        place = result + (part * all_rows + row)[:, None] * HIDDEN + column[None, :]
-        value += tl.load(place, mask=there, other=0.0).to(tl.float32)
-    if not ON_INPUT:
-        value = value * weight[:, None]
-    total = tl.sum(value, axis=0)
-    tl.store(output + token * HIDDEN + column, total.to(output.dtype.element_ty),
-             mask=column < HIDDEN)  # fmt: skip

@@ -16,15 +16,14 @@ import torch
 import triton
 import triton.language as tl
 
-from .moe_down import combine, down
-from .moe_routing import choose, gather
+from .moe_down import down
+from .moe_routing import choose, combine, gather
 from .moe_up_gate import few_rows, many_rows
-from .scratch import multiprocessors, workspace
+from .scratch import multiprocessors, split_of, workspace
 
 SCALED = 128  # rows and columns that share a scale
 BLOCK_HIDDEN = 512
 MOST_PLACES = 4096  # that a program of `gather` reads at once
-MOST_SPLIT = 8
 MANY = 64  # rows of a block that fill a tensor-core instruction
 
 
@@ -88,14 +87,6 @@ def route(routing: Routing, tokens: int, local: int) -> Places:
     block = max(128, min(MOST_PLACES, pad(places)))
     gather[(local,)](experts, members, ranks, counts, places, tokens, block)
     return Places(experts, ranks, weights, members, counts)
-
-
-def split_of(steps: int, tiles: int, blocks: float, wanted: int) -> int:
-    """Programs that share a tile's columns, a power of two: `wanted` programs have work then."""
-    split = 1
-    while 2 * split <= min(steps, MOST_SPLIT) and tiles * blocks * split * 2 <= wanted:
-        split *= 2
-    return split
 
 
 def moe_fp8(

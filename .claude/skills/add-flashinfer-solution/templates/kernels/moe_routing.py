@@ -1,7 +1,9 @@
-"""Routing of mixtures of experts in Triton: the experts of each token, and the tokens of each.
+"""Routing of mixtures of experts in Triton: the experts of each token, the tokens of each expert,
+and the sum of what a token's experts give.
 
 `choose` takes one token a program. `gather` takes one expert a program and lists the places (token
-* TOP_K + k) that chose it, by rising number: no sort, and the same order in every call.
+* TOP_K + k) that chose it, by rising number: no sort, and the same order in every call. `combine`
+takes a token's columns.
 """
 
 # ruff: noqa: ANN001, ANN201 (a Triton kernel is compiled for each type it is called with)
@@ -111,3 +113,34 @@ def block_of(counts, program, LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, RO
     begin = tl.sum(tl.where(number < expert, count, 0), axis=0)
     rows = tl.sum(tl.where(number == expert, count, 0), axis=0)
     return expert, program - before, begin, rows
+
+
+@triton.jit(do_not_specialize=["all_rows"])
+def combine(
+    result, experts, ranks, weights, counts, output, all_rows,
+    TOP_K: tl.constexpr, LOCAL: tl.constexpr, BLOCK_LOCAL: tl.constexpr, HIDDEN: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK: tl.constexpr, ON_INPUT: tl.constexpr, SPLIT: tl.constexpr,
+):  # fmt: skip
+    """The weighted sum of one token's rows, the parts of a row and the experts in one order: the
+    same bits in every call. 0 where none of its experts is here."""
+    token = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    number, k = tl.arange(0, BLOCK_LOCAL), tl.arange(0, BLOCK_K)
+    inside = k < TOP_K
+    count = tl.load(counts + number, mask=number < LOCAL, other=0)
+    expert = tl.load(experts + token * TOP_K + k, mask=inside, other=-1)
+    here = inside & (expert >= 0) & (expert < LOCAL)
+    rank = tl.load(ranks + token * TOP_K + k, mask=here, other=0)
+    weight = tl.load(weights + token * TOP_K + k, mask=here, other=0.0)
+    before = tl.where(number[None, :] < expert[:, None], count[None, :], 0)
+    row = (tl.sum(before, axis=1) + rank).to(tl.int64)
+    there = here[:, None] & (column < HIDDEN)[None, :]
+    value = tl.zeros([BLOCK_K, BLOCK], tl.float32)
+    for part in tl.static_range(SPLIT):
+        place = result + (part * all_rows + row)[:, None] * HIDDEN + column[None, :]
+        value += tl.load(place, mask=there, other=0.0).to(tl.float32)
+    if not ON_INPUT:
+        value = value * weight[:, None]
+    total = tl.sum(value, axis=0)
+    tl.store(output + token * HIDDEN + column, total.to(output.dtype.element_ty),
+             mask=column < HIDDEN)  # fmt: skip

@@ -4,6 +4,8 @@ import functools
 
 import torch
 
+MOST_SPLIT = 8
+
 
 class Workspace:
     """Scratch of one device and stream: partial results, and counters of how many have arrived
@@ -38,3 +40,11 @@ def multiprocessors(device: torch.device) -> int:
     if device.type != "cuda":
         return 2
     return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def split_of(steps: int, tiles: int, blocks: float, wanted: int) -> int:
+    """Programs that share a tile's columns, a power of two: `wanted` programs have work then."""
+    split = 1
+    while 2 * split <= min(steps, MOST_SPLIT) and tiles * blocks * split * 2 <= wanted:
+        split *= 2
+    return split

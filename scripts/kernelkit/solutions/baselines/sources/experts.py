@@ -72,8 +72,8 @@ def experts(
     first: int,
     scales: list[torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """x [tokens, hidden] bfloat16, local experts' weights [experts, 2 inner, hidden] ([up; gate])
-    and [experts, hidden, inner] -> [tokens, hidden] bfloat16. `scales`: of float8 blocks."""
+    """x [tokens, hidden] in 16 bits, local experts' weights [experts, 2 inner, hidden] ([up; gate])
+    and [experts, hidden, inner] -> [tokens, hidden] like x. `scales`: of float8 blocks."""
     local = gemm1_weights.shape[0]
     size, rank = NUM_EXPERTS // local, first // local
     if first % local or NUM_EXPERTS % local:
@@ -90,7 +90,7 @@ def experts(
             weights.to(torch.float32),
             gemm1_weights,
             gemm2_weights,
-            torch.bfloat16,
+            x.dtype,
             quant_scales=scales,
             ep_size=size,
             ep_rank=rank,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kernelkit.dataset.definition import Definition
 from kernelkit.ops.base import Inputs
 from kernelkit.ops.moe.forms import BLOCK, Form, form_of
+from kernelkit.ops.moe.names import shared
 from kernelkit.solutions.doctor.families import routing
 from kernelkit.solutions.doctor.families.moe_mutants import mutants
 
@@ -42,7 +43,7 @@ def run(definition: Definition, inputs: Inputs, **knobs: Any) -> Tensors:
     """The output [tokens, hidden]."""
     import torch
 
-    form = form_of(definition)
+    form, inputs = form_of(definition), shared(inputs)
     turned = Knobs(**{k: v for k, v in knobs.items() if k in Knobs.__dataclass_fields__})
     names = routing.Knobs.__dataclass_fields__
     turned = replace(turned, routing=routing.Knobs(**{k: knobs[k] for k in knobs if k in names}))
@@ -142,7 +143,7 @@ def _weights(inputs: Inputs, name: str, expert: int, how: str) -> torch.Tensor:
 
 def groups(definition: Definition, inputs: Inputs) -> dict[str, torch.Tensor]:
     """Tokens whose experts are all on another rank."""
-    form = form_of(definition)
+    form, inputs = form_of(definition), shared(inputs)
     chosen, _ = routing.route(form, inputs, routing.Knobs())
     first = int(inputs.get("local_expert_offset", 0))
     here = (chosen >= first) & (chosen < first + inputs["gemm1_weights"].shape[0])

@@ -102,7 +102,7 @@ def mutants(definition: Definition) -> list[Mutant]:
         if "routing_bias" in definition.inputs:
             rows.append(("routing-bias-ignored", "routing_bias is not added to the logits",
                          "add it", {"bias": "ignored"}))  # fmt: skip
-    else:
+    elif "topk_ids" in definition.inputs:
         rows.append(("routing-weight-bits", "the lower half of topk_ids is read as float16",
                      "it holds a bfloat16: (topk_ids << 16) as float32",
                      {"weights_kind": "float16-bits"}))  # fmt: skip

@@ -28,8 +28,13 @@ class Knobs:
 
 def route(form: Form, inputs: Inputs, knobs: Knobs) -> tuple[torch.Tensor, torch.Tensor]:
     """Experts and weights, [tokens, top_k] each."""
+    import torch
+
     if "topk_ids" in inputs:
         chosen, weights = _given(inputs["topk_ids"], knobs)
+    elif "token_selected_experts" in inputs:
+        chosen, weights = inputs["token_selected_experts"].long(), inputs["token_final_scales"]
+        weights = torch.ones_like(weights) if knobs.weights_kind == "one" else weights
     elif form.routing == "ds":
         chosen, weights = _grouped(form, inputs, knobs)
     else:
