@@ -137,16 +137,21 @@ def test_nodes_that_do_not_join_in_time_end_the_job(job: dict[str, str]) -> None
     [
         ({"PYTHON": "no/such/python"}, 3, "no such program on n1: PYTHON=no/such/python"),
         ({"PYTHON": "bare"}, 3, "lacks ray: pip install"),
-        ({"KERNELKIT": "no/such/folder"}, 3, "no scripts/bench.py in no/such/folder"),
+        ({"KERNELKIT": "no/such/folder", "PYTHON": "lone"}, 3, "no scripts/bench.py in no/such"),
         ({"SLURM_ARRAY_TASK_COUNT": "2"}, 2, "--nodes instead of --array"),
     ],
 )
 def test_what_cannot_work_is_told_before_anything_starts(
     job: dict[str, str], change: dict[str, str], code: int, message: str
 ) -> None:
-    bare = Path(job["STAND_IN_LOG"]).parent / "bin" / "bare"  # an interpreter without packages
-    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n', encoding="utf-8")
-    bare.chmod(0o755)
+    for name, text in (
+        ("bare", 'exec "$PYTHON_HERE" -S -E "$@"'),  # an interpreter without packages
+        ("lone", '[ "$1 $2" != "-m kernelkit" ] && exec "$PYTHON_HERE" "$@"'),  # without the pack
+    ):
+        program = Path(job["STAND_IN_LOG"]).parent / "bin" / name
+        program.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        program.chmod(0o755)
+    job["PYTHON_HERE"] = sys.executable
     done = _run({**job, **change}, "--dataset", "x")
     assert done.returncode == code
     assert message in done.stderr and "Traceback" not in done.stderr

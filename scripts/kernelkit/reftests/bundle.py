@@ -88,7 +88,18 @@ def _text(key: Key, constants: Mapping[str, object]) -> str:
 
 
 def _value(value: object) -> str:
-    return str(value) if isinstance(value, Name) else repr(value)
+    return str(value) if isinstance(value, Name) else literal(value)
+
+
+def literal(value: object) -> str:
+    """A Python literal with double quotes."""
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(literal, value)) + ("," if len(value) == 1 else "") + ")"
+    return repr(value)
 
 
 def _used(node: ast.AST) -> Iterator[str]:

@@ -209,12 +209,12 @@ def _smaller(axes: Mapping[str, int]) -> str:
     """The dict of reduced axes; "" where there are none."""
     if not axes:
         return ""
-    return _literal(axes) if len(axes) < 3 else _by_line(axes, 0)
+    return bundle.literal(axes) if len(axes) < 3 else _by_line(axes, 0)
 
 
 def _size_entry(name: str, axes: Mapping[str, int]) -> str:
     """One size as an entry of a dict, on one line where that is short enough."""
-    line = f'    "{name}": {_literal(axes)},'
+    line = f'    "{name}": {bundle.literal(axes)},'
     return line if len(line) <= LINE_WIDTH else f'    "{name}": {_by_line(axes, 4)},'
 
 
@@ -231,17 +231,6 @@ def _tidy(text: str) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", lines).strip("\n") + "\n\n\n"
 
 
-def _literal(value: object) -> str:
-    """A Python literal with double quotes."""
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(_literal, value)) + ("," if len(value) == 1 else "") + ")"
-    return repr(value)
-
-
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -252,5 +241,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         autoescape=False,  # it renders Python, not HTML
     )
-    made.filters["literal"] = _literal
+    made.filters["literal"] = bundle.literal
     return made
