@@ -9,7 +9,14 @@ from kernelkit.capture.normalize.reading import Reading
 from kernelkit.errors import UsageError
 from kernelkit.ops.base import Variant
 from kernelkit.ops.moe import FAMILY as MOE
-from kernelkit.ops.moe.forms import BF16, FP4, FP4_ROUTED, FP8_BLOCK, FP8_TENSOR
+from kernelkit.ops.moe.forms import (
+    BF16,
+    FP4,
+    FP4_ROUTED,
+    FP8_BLOCK,
+    FP8_TENSOR,
+    SWIGLU_ACTIVATION,
+)
 
 KINDS = {
     "trtllm_fp8_block_scale_moe": FP8_BLOCK,
@@ -18,7 +25,6 @@ KINDS = {
     "trtllm_fp4_block_scale_routed_moe": FP4_ROUTED,
 }
 SIXTEEN_BITS = ("input", "fc1_expert_weights", "fc2_expert_weights")
-SWIGLU = 3  # FlashInfer's ActivationType
 # What a dump's name says of the routing, longest first.
 NAMED = {"renormalize_naive": "renorm_naive", "renormalize": "renorm", "ds": "ds",
          "llama4": "llama4", "default": "default", "topk": "topk"}  # fmt: skip
@@ -110,7 +116,7 @@ def _beyond_the_template(reading: Reading) -> Iterator[str]:
         yield f"it takes no scales, and the tensors are {', '.join(sorted(map(str, kinds)))}"
     if scalars.get("ep_size", 1) != 1:
         yield f"it knows one rank, and the call is of {scalars['ep_size']}"
-    if scalars.get("activation_type", SWIGLU) != SWIGLU:
+    if scalars.get("activation_type", SWIGLU_ACTIVATION) != SWIGLU_ACTIVATION:
         yield f"its activation is SwiGLU, the call's number {scalars['activation_type']}"
     if reading.dump.const("gemm1_out_size") != 2 * _inner(reading):
         yield "its experts have a gate, the call's have none"

@@ -15,7 +15,7 @@ from kernelkit.capture.sanitize.observed import (
     shaped,
     tensor,
 )
-from kernelkit.ops.moe.forms import METHODS
+from kernelkit.ops.moe.forms import METHODS, SWIGLU_ACTIVATION
 
 PACKED = 2  # float4 values in a byte
 DEQUANTISED = ("gemm1_weights", "gemm2_weights")
@@ -26,7 +26,6 @@ _FLOATS = (
     "output1_scales_gate_scalar", "output2_scales_scalar",
 )  # fmt: skip
 _SELECTED = ("input", "token_final_scales", "fc1_expert_weights", "fc2_expert_weights")
-SWIGLU = 3  # FlashInfer's ActivationType
 _SCALARS = ("local_expert_offset", "routed_scaling_factor")
 
 
@@ -56,7 +55,7 @@ def cutlass(call: Call, strict: bool) -> Observed:
     plain(call, "fc1_expert_biases", "fc2_expert_biases", "input_sf", "swiglu_alpha",
           "swiglu_beta", "swiglu_limit")  # fmt: skip
     plain(call, "ep_size", allowed=(None, 1))
-    plain(call, "activation_type", allowed=(None, SWIGLU))
+    plain(call, "activation_type", allowed=(None, SWIGLU_ACTIVATION))
     inputs: dict[str, Any] = {name: shaped(tensor(call, name)) for name in _SELECTED}
     inputs["token_selected_experts"] = Kept(index(tensor(call, "token_selected_experts")))
     return Observed(inputs, {}, {})

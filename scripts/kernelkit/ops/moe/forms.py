@@ -14,6 +14,7 @@ FP8_BLOCK, FP8_TENSOR, FP4, FP4_ROUTED = "fp8_block", "fp8_per_tensor", "fp4_blo
 BF16 = "bf16"
 # FlashInfer's RoutingMethodType.
 METHODS = {"default": 0, "renorm": 1, "ds": 2, "llama4": 3, "renorm_naive": 4, "topk": 5}
+SWIGLU_ACTIVATION = 3  # in FlashInfer's ActivationType
 ROUTINGS = {
     FP8_BLOCK: tuple(METHODS),
     FP8_TENSOR: ("renorm", "llama4"),

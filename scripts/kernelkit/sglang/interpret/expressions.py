@@ -28,10 +28,7 @@ MAX_SIZE = 4096  # elements of a list or characters of a string that arithmetic 
 
 def evaluate(m: Machine, node: ast.expr, frame: Frame) -> Any:
     """The value of an expression; Unknown where it is open."""
-    kind = type(node)
-    if kind is ast.Name:  # every other expression
-        return lookup.name(m, node.id, frame)  # type: ignore[attr-defined]
-    handler = _HANDLERS.get(kind)
+    handler = _HANDLERS.get(type(node))
     if handler is None:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
@@ -53,6 +50,10 @@ def items(m: Machine, iterable: Any, limit: int) -> Iterator[Any]:
 
 def _constant(m: Machine, node: ast.Constant, frame: Frame) -> Any:
     return node.value
+
+
+def _name(m: Machine, node: ast.Name, frame: Frame) -> Any:
+    return lookup.name(m, node.id, frame)
 
 
 def _attribute(m: Machine, node: ast.Attribute, frame: Frame) -> Any:
@@ -272,7 +273,7 @@ def _await(m: Machine, node: ast.Await, frame: Frame) -> Any:
 
 
 _HANDLERS: dict[type[ast.expr], Callable[..., Any]] = {
-    ast.Constant: _constant, ast.Attribute: _attribute, ast.BoolOp: _bool_op,
+    ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.BoolOp: _bool_op,
     ast.UnaryOp: _unary, ast.BinOp: _binary, ast.Compare: _compare, ast.IfExp: _if_expression,
     ast.Subscript: _subscript, ast.Slice: _slice, ast.List: _sequence, ast.Tuple: _sequence,
     ast.Set: _sequence, ast.Dict: _dict, ast.JoinedStr: _joined, ast.Lambda: _lambda,

@@ -31,10 +31,8 @@ def name(m: Machine, identifier: str, frame: Frame) -> Any:
     """A name as `frame` sees it."""
     for scope in frame.scopes:
         if identifier in scope:
-            value = scope[identifier]
-            kind = type(value)
-            return forced(m, scope, identifier) if kind is Lazy or kind is Choice else value
-    names = frame.file.names if frame.file.ran else run_file(m, frame.file).names
+            return forced(m, scope, identifier)
+    names = run_file(m, frame.file).names
     if identifier in names:
         value = forced(m, names, identifier)
         return _set_later(m, frame.file, identifier) if value is None else value
