@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +167,7 @@ def gdn_prefill(device: str) -> Iterator[Case]:
     for shape in shapes:
         definition = family("gdn").definition(*shape, stage="prefill")
         for lengths in few if device == "cpu" else many:
-            axes = {"total_seq_len": sum(lengths), "num_seqs": len(lengths),
-                    "len_cu_seqlens": len(lengths) + 1}  # fmt: skip
-            ends = torch.tensor((0, *lengths), device=device).cumsum(0)
-            inputs = {**plain(definition, axes, device), "cu_seqlens": ends}
+            inputs = sequences(definition, lengths, device)
             name = f"lengths {lengths[:6]}"
             for given in ({}, {"scale": None, "state": None}):
                 yield f"{name}, {list(given)}", definition, {**inputs, **given}
@@ -178,6 +175,17 @@ def gdn_prefill(device: str) -> Iterator[Case]:
             alike = {n: inputs[n][:1].expand_as(inputs[n]).contiguous() for n in ("q", "k")}
             slow = {"a": inputs["a"] - 8.0, "b": inputs["b"] + 4.0}
             yield f"{name}, one key", definition, {**inputs, **alike, **slow}
+    if device != "cpu":
+        inputs = sequences(definition, (2049,) * 256, device)
+        yield "element offsets above 2^31", definition, inputs
+
+
+def sequences(definition: Definition, lengths: Sequence[int], device: str) -> dict[str, Any]:
+    """Inputs of GDN prefill for sequences of these lengths."""
+    axes = {"total_seq_len": sum(lengths), "num_seqs": len(lengths),
+            "len_cu_seqlens": len(lengths) + 1}  # fmt: skip
+    ends = torch.tensor((0, *lengths), device=device).cumsum(0)
+    return {**plain(definition, axes, device), "cu_seqlens": ends}
 
 
 def mamba(device: str) -> Iterator[Case]:
